@@ -1,0 +1,43 @@
+# Two commands, each from a bare clone: `make reproduce` (the whole pipeline) and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: reproduce smoke full test lint clean
+
+reproduce: $(VENV)/pipeline  ## Run the default pipeline and print where the report is.
+	dvc repro
+	@echo "report: $(CURDIR)/reports/index.html"
+
+smoke: $(VENV)/pipeline  ## Run the whole pipeline with tiny parameters, in build/smoke.
+	python -m epochs_left.stages profile smoke
+
+full: $(VENV)/pipeline  ## Run the pipeline at full size, in build/full. Hours.
+	python -m epochs_left.stages profile full
+
+test: $(VENV)/test lint  ## Run linters, type checks, import rules and the test suite.
+	pytest -n 2
+
+lint: $(VENV)/test
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports --no-logo
+
+clean:
+	rm -rf $(VENV) build
+
+# torch comes as the CPU build: constraints.txt pins it, and every other version that was tested.
+$(VENV)/pipeline: pyproject.toml constraints.txt | $(VENV)/created
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline]'
+	touch $@
+
+$(VENV)/test: $(VENV)/pipeline
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,test]'
+	touch $@
+
+$(VENV)/created:
+	$(PYTHON) -c 'import sys; sys.exit("expected Python 3.11 or newer, got %s; set PYTHON=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	touch $@

@@ -1,0 +1,127 @@
+"""The commands `models list` and `models show`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from epochs_left.cli.bundle_choice import MODELS_FOLDER, bundle_folder
+from epochs_left.cli.messages import say, write_stdout
+
+if TYPE_CHECKING:
+    from epochs_left.storage.bundles import BundleManifest
+
+app = typer.Typer(help="The bundles that predictions come from.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+_SHOWN_LEVELS = (0.5, 0.8, 0.9)
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the bundles below ./models."""
+    from epochs_left.errors import EpochsLeftError  # noqa: PLC0415
+    from epochs_left.storage.bundles import known_bundles, load_bundle  # noqa: PLC0415
+
+    manifests = []
+    for name in known_bundles(MODELS_FOLDER):
+        try:
+            manifests.append(load_bundle(MODELS_FOLDER / name).manifest)
+        except EpochsLeftError as error:
+            say("warning", f"left out {name}: {error}")
+    if as_json:
+        write_stdout(json.dumps([_summary(manifest) for manifest in manifests], indent=2) + "\n")
+    elif manifests:
+        write_stdout(_aligned([_summary(manifest) for manifest in manifests]))
+    else:
+        say("note", f"no bundles in ./{MODELS_FOLDER}; `make reproduce` makes them")
+
+
+@app.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(help="Folder of a bundle, or an id below ./models.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a bundle is, what it was trained on, and what it needs."""
+    from epochs_left.storage.bundles import load_bundle  # noqa: PLC0415
+
+    manifest = load_bundle(bundle_folder(model)).manifest
+    write_stdout(manifest.to_json() if as_json else _card(manifest))
+
+
+def _summary(manifest: BundleManifest) -> dict[str, Any]:
+    return {
+        "id": manifest.bundle_id,
+        "view": manifest.view,
+        "title": manifest.title,
+        "target": manifest.target,
+        "features": len(manifest.features),
+        "runs": manifest.training.get("n_runs"),
+    }
+
+
+def _aligned(rows: list[dict[str, Any]]) -> str:
+    """Return rows as columns of even width under their names."""
+    cells = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    )
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _card(manifest: BundleManifest) -> str:
+    """Return the manifest for people."""
+    facts = {
+        **_summary(manifest),
+        "scale": manifest.scale,
+        "trained on": _text(manifest.training),
+        **{f"{kind}s seen": ", ".join(names) for kind, names in manifest.vocabulary.items()},
+        **_interval_facts(manifest),
+        "scores": _text(manifest.scores),
+        "made with": _text(manifest.versions),
+        "files": ", ".join(f"{name} {digest[:12]}" for name, digest in manifest.files.items()),
+    }
+    width = max(map(len, facts))
+    head = "".join(f"{name:<{width}}  {_text(value)}\n" for name, value in facts.items())
+    return f"{head}\n{_feature_lines(manifest)}"
+
+
+def _interval_facts(manifest: BundleManifest) -> dict[str, str]:
+    """Return, by availability of the inputs, the factors that intervals put around R + 1."""
+    from math import exp  # noqa: PLC0415
+
+    facts = {}
+    for availability, quantiles in manifest.residual_quantiles.items():
+        offsets = zip(quantiles.levels, quantiles.lower, quantiles.upper, strict=True)
+        shown = [
+            f"{level:.0%}: x{exp(lower):.2f} to x{exp(upper):.2f}"
+            for level, lower, upper in offsets
+            if level in _SHOWN_LEVELS
+        ]
+        facts[f"interval, {availability}"] = "; ".join(shown)
+    return facts
+
+
+def _feature_lines(manifest: BundleManifest) -> str:
+    rows = [
+        {"feature": name, "lowest": f"{low:.4g}", "highest": f"{high:.4g}"}
+        for name, (low, high) in manifest.ranges.items()
+        if name in manifest.features
+    ]
+    return _aligned(rows) if rows else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return "/".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "unknown" if value is None else str(value)

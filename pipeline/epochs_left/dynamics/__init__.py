@@ -1,0 +1,1 @@
+"""Pure maths of training: criteria, distances, closed forms."""

@@ -1,0 +1,175 @@
+"""What results are computed from: runs, examples, out-of-fold predictions and bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epochs_left.arrays import BoolArray
+from epochs_left.config import EvaluateSettings
+from epochs_left.prediction.predictor import Forecast, Predictor, predictor_of
+from epochs_left.regressors import REGRESSORS, RegressorSpec
+from epochs_left.schema import View
+from epochs_left.seeding import Purpose, generator, key_of
+from epochs_left.storage.bundles import load_bundle
+from epochs_left.storage.run_store import RunStore
+from epochs_left.storage.tables import read_json, read_table
+
+ModelKey = tuple[str, View]
+
+#: Level of the intervals that the locked test set is asked about.
+LEVEL = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContext:
+    """Reads what the earlier stages wrote, each file once.
+
+    Attributes
+    ----------
+    family
+        Workload family.
+    settings
+        Settings of `evaluate`.
+    root_seed
+        Seed of everything random.
+    regressors
+        Names of the fitted regressors.
+    runs_folder, features_folder, models_folder
+        Where the stages before this one wrote.
+    jobs
+        Threads of the estimators.
+    """
+
+    family: str
+    settings: EvaluateSettings
+    root_seed: int
+    regressors: Sequence[str]
+    runs_folder: Path
+    features_folder: Path
+    models_folder: Path
+    jobs: int
+
+    @cached_property
+    def store(self) -> RunStore:
+        """The family's run store."""
+        return RunStore(self.runs_folder / self.family)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """runs.parquet."""
+        frame: pd.DataFrame = self.store.runs().to_pandas()
+        return frame
+
+    @cached_property
+    def dictionary(self) -> list[dict[str, Any]]:
+        """features.json: name, group, view and unit of each feature."""
+        entries: list[dict[str, Any]] = read_json(self._features / "features.json")
+        return entries
+
+    @cached_property
+    def examples(self) -> pd.DataFrame:
+        """examples.parquet, with the scope of each row."""
+        frame: pd.DataFrame = read_table(self._features / "examples.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def locked(self) -> pd.DataFrame:
+        """The examples of the locked test set, a fresh index."""
+        return self.examples[self.examples["locked"]].reset_index(drop=True)
+
+    @property
+    def _features(self) -> Path:
+        return self.features_folder / self.family
+
+    @cached_property
+    def models(self) -> list[ModelKey]:
+        """Every fitted (regressor, view)."""
+        return [(name, view) for view in View for name in self.regressors]
+
+    def spec(self, name: str) -> RegressorSpec:
+        """Return a regressor's entry in the registry."""
+        return REGRESSORS[name]
+
+    @cached_property
+    def predictors(self) -> Mapping[ModelKey, Predictor]:
+        """The loaded bundles, by model."""
+        return {
+            (name, view): predictor_of(
+                load_bundle(self.models_folder / f"{name}-{view.value}"),
+                level=LEVEL,
+                jobs=self.jobs,
+                views=(View.CAUSAL, View.ORACLE),
+            )
+            for name, view in self.models
+        }
+
+    @cached_property
+    def forecasts(self) -> Mapping[ModelKey, Forecast]:
+        """Predictions of every model on the rows of `locked`."""
+        return {key: self.forecast(key, self.locked) for key in self.models}
+
+    def forecast(self, key: ModelKey, rows: pd.DataFrame) -> Forecast:
+        """Predict rows of examples with every input known."""
+        predictor = self.predictors[key]
+        X = rows[list(predictor.manifest.features)].to_numpy(np.float32)
+        everything = np.ones(len(rows), dtype=np.bool_)
+        return predictor.forecast(X, rows["epoch"].to_numpy(float), everything, ~everything)
+
+    @cached_property
+    def out_of_fold(self) -> pd.DataFrame:
+        """Out-of-fold predictions of every model with every input known.
+
+        A row an example and split, sorted by run and epoch: run_id, lineage_id, epoch, remaining,
+        split, and a column of predictions for each model key.
+        """
+        keys = ["split", "run_id", "epoch"]
+        frames = [
+            self._predictions(name, view)
+            .set_index(keys)["predicted"]
+            .rename(f"{name}-{view.value}")
+            for name, view in self.models
+        ]
+        truth = self._predictions(*self.models[0]).set_index(keys)[["lineage_id", "remaining"]]
+        return pd.concat([truth, *frames], axis=1).sort_index().reset_index()
+
+    def _predictions(self, name: str, view: View) -> pd.DataFrame:
+        path = self.models_folder / "out_of_fold" / f"{name}.parquet"
+        table: pd.DataFrame = read_table(path).to_pandas()
+        return table[(table["view"] == view.value) & (table["availability"] == "all")]
+
+    @cached_property
+    def best_causal(self) -> str:
+        """The causal regressor with the smallest grouped out-of-fold error on the log scale."""
+        table = self.out_of_fold[self.out_of_fold["split"] == "by lineage"]
+        truth = np.log1p(table["remaining"].to_numpy(float))
+        candidates = [name for name in self.regressors if not self.spec(name).baseline]
+        errors = {
+            name: float(np.mean((np.log1p(table[f"{name}-causal"]) - truth) ** 2))
+            for name in candidates
+        }
+        return min(errors, key=lambda name: errors[name])
+
+    def rng(self, result: str) -> np.random.Generator:
+        """Return the generator of one result's bootstrap: the same whatever else is computed."""
+        return generator(self.root_seed, key_of(result.encode().hex()[:16]), Purpose.BOOTSTRAP)
+
+
+def scopes(rows: pd.DataFrame) -> dict[str, BoolArray]:
+    """Return the parts of the data that scores are printed for, as masks of the rows."""
+    unit = (rows["architecture"] == "abs-unit").to_numpy()
+    full = (rows["batch_size"] == rows["n_examples"]).to_numpy()
+    plain = (rows["momentum"] == 0).to_numpy()
+    return {
+        "all": np.ones(len(rows), dtype=np.bool_),
+        "abs, full batch": unit & full,
+        "abs, full batch, no momentum": unit & full & plain,
+        "abs, online": unit & ~full,
+        "hidden units": ~unit,
+    }

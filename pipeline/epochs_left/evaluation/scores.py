@@ -1,0 +1,256 @@
+"""R^2, MSE, MAE, median relative error, coverage and width of every model, split by split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epochs_left.arrays import BoolArray, FloatArray
+from epochs_left.evaluation import result
+from epochs_left.evaluation.context import EvaluationContext, ModelKey, scopes
+from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
+from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.scores import (
+    SUM_SCORES,
+    SumStatistic,
+    covered,
+    error_sums,
+    log_width,
+    mean,
+    mean_sums,
+    relative_error,
+    weighted_median,
+)
+
+Entry = dict[str, Any]
+
+#: Central interval levels at which coverage is measured.
+LEVELS = (0.5, 0.8, 0.9)
+
+_N_SUMS = 5  # columns of statistics.scores.SUMS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Rows of one split with every model's predictions, aligned.
+
+    Attributes
+    ----------
+    split
+        ``"by lineage"``, ``"row-wise"`` or ``"locked test"``.
+    rows
+        run_id, lineage_id, remaining and what `context.scopes` needs.
+    predicted
+        Epochs remaining by model, shape ``(n,)``.
+    """
+
+    split: str
+    rows: pd.DataFrame
+    predicted: Mapping[ModelKey, FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a figure says: of which rows, on which scale, with which weights."""
+
+    scope: str
+    scale: str
+    weighting: str
+    metric: str
+    level: float | None = None
+
+
+@result("scores.json")
+def scores(context: EvaluationContext) -> list[Entry]:
+    """Return every model's scores with 95 % BCa intervals over lineages."""
+    entries = [
+        entry
+        for scored in _splits(context)
+        for scope, mask in scopes(scored.rows).items()
+        if mask.any()
+        for entry in _split_entries(context, _restricted(scored, mask), scope)
+    ]
+    return [*entries, *_interval_entries(context)]
+
+
+def headline(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
+    """Return the run-weighted R^2 of log epochs by split and model, for ``dvc metrics``."""
+    wanted = {"scope": "all", "scale": "log", "weighting": "run", "metric": "r2"}
+    figures: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        if all(entry[key] == value for key, value in wanted.items()):
+            name = f"{entry['model']}-{entry['view']}"
+            figures.setdefault(entry["split"], {})[name] = entry["estimate"]
+    return figures
+
+
+def _splits(context: EvaluationContext) -> Iterator[Scored]:
+    settings = ["run_id", "architecture", "batch_size", "n_examples", "momentum"]
+    of_run = context.examples[settings].drop_duplicates("run_id")
+    for split, rows in context.out_of_fold.groupby("split"):
+        joined = rows.merge(of_run, on="run_id", how="left", validate="many_to_one")
+        predicted = {
+            key: joined[f"{key[0]}-{key[1].value}"].to_numpy(float) for key in context.models
+        }
+        yield Scored(split=str(split), rows=joined, predicted=predicted)
+    use = locked_rows(context)
+    yield Scored(
+        split="locked test",
+        rows=context.locked[use],
+        predicted={key: context.forecasts[key].remaining[use] for key in context.models},
+    )
+
+
+def locked_rows(context: EvaluationContext) -> BoolArray:
+    """Return the mask of the locked rows that are scored: drawn, of runs that converged."""
+    mask: BoolArray = (context.locked["sampled"] & context.locked["converged"]).to_numpy()
+    return mask
+
+
+def _restricted(scored: Scored, mask: BoolArray) -> Scored:
+    return Scored(
+        split=scored.split,
+        rows=scored.rows[mask],
+        predicted={key: values[mask] for key, values in scored.predicted.items()},
+    )
+
+
+def _split_entries(context: EvaluationContext, scored: Scored, scope: str) -> list[Entry]:
+    """Score all models on one split and scope from the same bootstrap replicates."""
+    actual = scored.rows["remaining"].to_numpy(float)
+    lineage = scored.rows["lineage_id"].to_numpy()
+    weights = _weightings(scored.rows)
+    labels = [
+        (key, scale, weighting)
+        for key in context.models
+        for scale in _SCALES
+        for weighting in weights
+    ]
+    sums = [
+        error_sums(
+            _SCALES[scale](actual),
+            _SCALES[scale](scored.predicted[key]),
+            lineage,
+            weights[weighting],
+        )
+        for key, scale, weighting in labels
+    ]
+    statistics = {
+        f"{position} {metric}": _at(position, statistic)
+        for position in range(len(labels))
+        for metric, statistic in SUM_SCORES.items()
+    }
+    estimates = bootstrap_sums(
+        np.concatenate(sums, axis=1),
+        statistics,
+        n_replicates=context.settings.bootstrap_replicates,
+        rng=context.rng("scores"),
+    )
+    entries = []
+    for name, estimate in estimates.items():
+        position, metric = name.split()
+        key, scale, weighting = labels[int(position)]
+        what = Score(scope=scope, scale=scale, weighting=weighting, metric=metric)
+        entries.append(_entry(context, scored, key, what, estimate))
+    return [*entries, *_median_entries(context, scored, scope, actual, weights["run"])]
+
+
+def _identity(values: FloatArray) -> FloatArray:
+    return values
+
+
+_SCALES: Mapping[str, Callable[[FloatArray], FloatArray]] = {"epochs": _identity, "log": np.log1p}
+
+
+def _weightings(rows: pd.DataFrame) -> dict[str, FloatArray]:
+    return {"run": run_weights(rows["run_id"].to_numpy()), "row": np.ones(len(rows))}
+
+
+def _at(position: int, statistic: SumStatistic) -> SumStatistic:
+    """Apply a statistic to its own columns of the sums of all models."""
+    columns = slice(position * _N_SUMS, (position + 1) * _N_SUMS)
+    return lambda sums: statistic(sums[..., columns])
+
+
+def _median_entries(
+    context: EvaluationContext, scored: Scored, scope: str, actual: FloatArray, weight: FloatArray
+) -> Iterator[Entry]:
+    """Median relative error; an interval on the locked test alone, where the rows are few."""
+    for key in context.models:
+        errors = relative_error(actual, scored.predicted[key])
+        if scored.split == "locked test":
+            estimate = bootstrap_weights(
+                partial(weighted_median, errors),
+                scored.rows["lineage_id"].to_numpy(),
+                weight=weight,
+                n_replicates=context.settings.bootstrap_replicates,
+                rng=context.rng("medians"),
+            )
+        else:
+            estimate = Estimate(float(weighted_median(errors, weight)), None)
+        what = Score(scope=scope, scale="epochs", weighting="run", metric="median_relative_error")
+        yield _entry(context, scored, key, what, estimate)
+
+
+def _interval_entries(context: EvaluationContext) -> Iterator[Entry]:
+    """Coverage and width of the intervals on the locked test set."""
+    use = locked_rows(context)
+    rows = context.locked[use]
+    scored = Scored(split="locked test", rows=rows, predicted={})
+    for key in context.models:
+        for level in LEVELS:
+            estimates = _coverage(context, key, rows, context.forecasts[key].remaining[use], level)
+            for metric, estimate in estimates.items():
+                what = Score(scope="all", scale="log", weighting="run", metric=metric, level=level)
+                yield _entry(context, scored, key, what, estimate)
+
+
+def _coverage(
+    context: EvaluationContext,
+    key: ModelKey,
+    rows: pd.DataFrame,
+    predicted: FloatArray,
+    level: float,
+) -> dict[str, Estimate]:
+    everything = np.ones(len(rows), dtype=np.bool_)
+    lower, upper = (
+        context.predictors[key].at_level(level).interval(predicted, everything, ~everything)
+    )
+    actual = rows["remaining"].to_numpy(float)
+    lineage, weight = rows["lineage_id"].to_numpy(), _weightings(rows)["run"]
+    values = {"coverage": covered(actual, lower, upper), "width": log_width(lower, upper)}
+    return {
+        metric: bootstrap_sums(
+            mean_sums(value, lineage, weight),
+            {metric: mean},
+            n_replicates=context.settings.bootstrap_replicates,
+            rng=context.rng(metric),
+        )[metric]
+        for metric, value in values.items()
+    }
+
+
+def _entry(
+    context: EvaluationContext, scored: Scored, key: ModelKey, what: Score, estimate: Estimate
+) -> Entry:
+    spec = context.spec(key[0])
+    lower, upper = estimate.interval or (None, None)
+    return {
+        "model": key[0],
+        "title": spec.title,
+        "view": key[1].value,
+        "baseline": spec.baseline,
+        "split": scored.split,
+        **asdict(what),
+        "estimate": estimate.value if np.isfinite(estimate.value) else None,
+        "lower": lower,
+        "upper": upper,
+        "n_rows": len(scored.rows),
+        "n_runs": int(scored.rows["run_id"].nunique()),
+        "n_lineages": int(scored.rows["lineage_id"].nunique()),
+    }

@@ -1,0 +1,1 @@
+"""From a bundle and logs to predictions with intervals."""

@@ -1,0 +1,198 @@
+"""From runs of a log to blocks of padded trajectories, the input of feature groups.
+
+What is assumed: feature groups take neighbouring rows of a run as one unit of time apart. So the
+unit of a run is the distance between its first two epochs; its epochs are divided by it, and what
+is predicted is multiplied by it. A log that records every tenth epoch is served in tens of epochs.
+A run whose rows are not evenly spaced is flagged from the first odd gap on. Measures that refer to
+one epoch (`PER_EPOCH_SETTINGS`) count as missing where the unit is not one.
+
+Everything at an epoch comes from the rows up to it: a setting is its value in the first row, and
+one that changes later is flagged from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.prediction.cells import UNNAMED
+from epochs_left.prediction.histories import MIN_HISTORY, Histories
+from epochs_left.prediction.layout import MEASURES, SETTINGS
+from epochs_left.prediction.rows import Rows
+from epochs_left.trajectories import Trajectories, blocks_of_similar_length, pad
+
+#: Inputs that every log has.
+LOSS_INPUTS = frozenset({"epoch", "loss", "target"})
+#: Padded cells of a block, times the width of the parameters: 2 MB a measure stays in the cache.
+MAX_BLOCK_CELLS = 2**18
+#: Settings whose meaning is tied to one epoch or one step.
+PER_EPOCH_SETTINGS = ("lr", "batch_size", "n_examples")
+#: Settings that feature groups take to be constant.
+CONSTANT_SETTINGS = ("lr", "momentum", "batch_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """R runs, padded to E epochs, with what is known about each cell.
+
+    Parameters
+    ----------
+    trajectories
+        Inputs of the feature groups, time in units of each run.
+    rows
+        Position in the log's rows of each cell, shape ``(R, E)``, -1 in the padding.
+    available
+        Whether an input is known at an epoch and all before it, ``(R, E)`` or ``(R, 1)``.
+    unit
+        Epochs between neighbouring rows, shape ``(R, 1)``.
+    flags
+        Cells that are unlike the training data for a reason, by the reason, shape ``(R, E)``.
+    labels
+        Codes of the run's names, shape ``(R,)``, by input name.
+    """
+
+    trajectories: Trajectories
+    rows: IntArray
+    available: Mapping[str, BoolArray]
+    unit: FloatArray
+    flags: Mapping[str, BoolArray]
+    labels: Mapping[str, IntArray]
+
+
+def blocks(
+    histories: Histories,
+    wanted: BoolArray,
+    inputs: Collection[str],
+    label_names: Sequence[str],
+    target: float,
+) -> Iterator[Block]:
+    """Yield blocks that cover every run with a wanted row, each run up to its last wanted row.
+
+    Parameters
+    ----------
+    wanted
+        Rows to predict, shape ``(n,)``; a part of ``histories.predictable``.
+    inputs
+        Names of the inputs that the feature groups ask for.
+    label_names
+        Names by their codes in the rows.
+    target
+        Loss to be reached.
+    """
+    runs = histories.runs
+    last_wanted = np.maximum.reduceat(np.where(wanted, np.arange(wanted.size), -1), runs.starts)
+    looked_at = histories.usable & ~runs.since(last_wanted + 1)
+    positions = np.flatnonzero(looked_at)
+    lengths = np.add.reduceat(looked_at, runs.starts, dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    with_wanted = np.flatnonzero(last_wanted >= 0)
+    width = 1 if runs.rows.params is None else runs.rows.params.shape[1]
+    max_cells = max(1, MAX_BLOCK_CELLS // width)
+    for index in blocks_of_similar_length(lengths[with_wanted], max_cells):
+        members = with_wanted[index]
+        cells = positions[_ranges(starts[members], lengths[members])]
+        yield _block(runs.rows, cells, lengths[members], inputs, label_names, target)
+
+
+def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+    """Return ``start, start + 1, ...`` of each range, one after another."""
+    offsets = np.cumsum(lengths) - lengths
+    ranges: IntArray = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+    return ranges
+
+
+def _block(
+    rows: Rows,
+    cells: IntArray,
+    lengths: IntArray,
+    inputs: Collection[str],
+    label_names: Sequence[str],
+    target: float,
+) -> Block:
+    taken = rows.take(cells)
+    first = np.cumsum(lengths) - lengths
+    epoch = pad(taken.epoch.astype(np.float64), lengths)
+    unit = epoch[:, 1:MIN_HISTORY] - epoch[:, :1]
+    series = {
+        name: pad(values, lengths)
+        for name, values in taken.numbers.items()
+        if name in MEASURES and name in inputs
+    }
+    if taken.params is not None and "params" in inputs:
+        series["params"] = pad(taken.params, lengths)
+    settings = _settings(taken, first, unit)
+    labels = {name: codes[first] for name, codes in taken.labels.items()}
+    named = np.array([*label_names, ""], dtype=object)
+    values: dict[str, Any] = {
+        "epoch": epoch / unit,
+        "loss": pad(taken.loss, lengths),
+        "target": np.full((lengths.size, 1), target),
+        **series,
+        **{name: column for name, column in settings.items() if name in inputs},
+        **{name: named[labels[name]][:, None] for name in labels if name in inputs},
+    }
+    return Block(
+        trajectories=Trajectories(lengths=lengths, inputs=values),
+        rows=pad(cells.astype(np.float64), lengths, fill=-1).astype(np.int64),
+        available=_available(series, settings, labels),
+        unit=unit,
+        flags=_flags(taken, lengths, epoch, unit),
+        labels=labels,
+    )
+
+
+def _settings(taken: Rows, first: IntArray, unit: FloatArray) -> dict[str, FloatArray]:
+    """Return each setting in the first row of its run, shape ``(R, 1)``."""
+    settings = {
+        name: values[first][:, None] for name, values in taken.numbers.items() if name in SETTINGS
+    }
+    if taken.params is not None and "n_params" not in settings:
+        settings["n_params"] = np.full((first.size, 1), float(taken.params.shape[1]))
+    for name in PER_EPOCH_SETTINGS:
+        if name in settings:
+            settings[name] = np.where(unit == 1, settings[name], np.nan)
+    return settings
+
+
+def _available(
+    series: Mapping[str, FloatArray],
+    settings: Mapping[str, FloatArray],
+    labels: Mapping[str, IntArray],
+) -> dict[str, BoolArray]:
+    """Return where each optional input is known, at an epoch and at all before it."""
+    missing = {
+        name: np.isnan(values).reshape(*values.shape[:2], -1).any(axis=2)
+        for name, values in series.items()
+    }
+    return {
+        **{name: ~np.logical_or.accumulate(gap, axis=1) for name, gap in missing.items()},
+        **{name: ~np.isnan(values) for name, values in settings.items()},
+        **{name: (codes != UNNAMED)[:, None] for name, codes in labels.items()},
+    }
+
+
+def _flags(
+    taken: Rows, lengths: IntArray, epoch: FloatArray, unit: FloatArray
+) -> dict[str, BoolArray]:
+    """Return the cells from which on a run breaks what the feature groups assume."""
+    gaps = np.diff(epoch, axis=1, prepend=epoch[:, :1] - unit)
+    odd = {"epochs not evenly spaced": _differs(gaps, unit)}
+    for name in CONSTANT_SETTINGS:
+        if name in taken.numbers:
+            values = pad(taken.numbers[name], lengths)
+            odd[f"{name} changes along the run"] = _differs(values, values[:, :1])
+    return {
+        reason: np.logical_or.accumulate(cells, axis=1)
+        for reason, cells in odd.items()
+        if cells.any()
+    }
+
+
+def _differs(values: FloatArray, first: FloatArray) -> BoolArray:
+    """Return where both are known and unequal."""
+    unequal: BoolArray = (values != first) & ~np.isnan(values) & ~np.isnan(first)
+    return unequal

@@ -1,0 +1,285 @@
+"""A bundle as a function from features to predictions with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epochs_left.arrays import BoolArray, FloatArray
+from epochs_left.errors import DataError, ModelError
+from epochs_left.features import FEATURE_GROUPS, FeatureGroup
+from epochs_left.prediction.assemble import LOSS_INPUTS
+from epochs_left.schema import View
+from epochs_left.statistics.conformal import offsets_at
+from epochs_left.statistics.novelty import Novelty
+from epochs_left.statistics.scales import MAX_REMAINING, SCALES, Scale
+from epochs_left.storage.bundles import Bundle, BundleManifest, ResidualQuantiles, load_columns
+from epochs_left.storage.estimators import UBJSON, load_estimator
+
+#: Intervals of rows unlike the training data are this many times as wide, on the log(1 + R) scale.
+WIDENING = 2.0
+#: Rows that an estimator with matrix products is given at once.
+BLOCK_ROWS = 1024
+#: Names of a bundle's files, without what depends on the library.
+TIME, CONVERGES, REFERENCE = "time", "converges", "reference.parquet"
+
+#: From features, shape ``(n, p)``, to values, shape ``(n,)`` or ``(n, 2)``.
+Predict = Callable[[FloatArray], FloatArray]
+#: Interval offsets by availability of the inputs, on the log(1 + R) scale.
+Offsets = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Predictions for n rows, in the rows' unit of time.
+
+    Parameters
+    ----------
+    remaining
+        Epochs remaining, shape ``(n,)``.
+    lower, upper
+        Interval; the upper end is NaN where the data support no finite one.
+    p_converges
+        Probability of reaching the target by the training runs' cap; None without a classifier.
+    """
+
+    remaining: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    p_converges: FloatArray | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """What a bundle can do.
+
+    Parameters
+    ----------
+    manifest
+        The bundle's manifest.
+    groups
+        The feature groups that its features come from.
+    scale
+        Scale of the regressor.
+    time, converges
+        Predict "when", shape ``(n,)`` on the scale, and the probabilities of "whether", shape
+        ``(n, 2)``; the latter may be None.
+    novelty
+        Distance from the training rows, or None.
+    offsets
+        Interval offsets at the level that was asked for.
+    """
+
+    manifest: BundleManifest
+    groups: tuple[FeatureGroup, ...]
+    scale: Scale
+    time: Predict
+    converges: Predict | None
+    novelty: Novelty | None
+    offsets: Offsets
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the inputs that the feature groups ask for."""
+        return frozenset(name for group in self.groups for name in group.requires)
+
+    @property
+    def loss_only(self) -> BoolArray:
+        """Which features need the loss curve alone, shape ``(p,)``."""
+        free = {
+            name
+            for group in self.groups
+            if LOSS_INPUTS.issuperset(group.requires)
+            for name in group.units
+        }
+        return np.array([name in free for name in self.manifest.features])
+
+    def require_param_count(self, n_params: int) -> None:
+        """Raise DataError for a number of parameters that was not in training."""
+        known = self.manifest.training.get("n_params", [n_params])
+        if n_params not in known:
+            counts = " or ".join(str(count) for count in known)
+            raise DataError(
+                f"expected {counts} parameters as bundle {self.manifest.bundle_id} was trained "
+                f"on, found {n_params}; drop the parameter columns or pass another bundle with -m"
+            )
+
+    def forecast(
+        self, features: FloatArray, elapsed: FloatArray, complete: BoolArray, unlike: BoolArray
+    ) -> Forecast:
+        """Predict n rows.
+
+        The estimators were trained, and the intervals measured, with every input or with the loss
+        curve alone. So a row that has some of the others only is predicted from its loss curve.
+
+        Parameters
+        ----------
+        features
+            Columns in the manifest's order, shape ``(n, p)``, NaN where not available.
+        elapsed
+            Epochs elapsed, shape ``(n,)``.
+        complete
+            Rows with every input.
+        unlike
+            Rows unlike the training data, whose intervals are widened.
+        """
+        features = np.where(complete[:, None] | self.loss_only, features, np.float32(np.nan))
+        value = self.time(features)
+        remaining = self.scale.inverse(value, elapsed)
+        lower, upper = self.interval(remaining, complete, unlike)
+        return Forecast(
+            remaining=remaining,
+            lower=lower,
+            upper=upper,
+            p_converges=None if self.converges is None else self.converges(features)[:, 1],
+        )
+
+    def at_level(self, level: float) -> Predictor:
+        """Return the same predictor with intervals of another level."""
+        return replace(self, offsets=_offsets_at(self.manifest, level))
+
+    def interval(
+        self, remaining: FloatArray, complete: BoolArray, unlike: BoolArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the bounds of the interval around predictions, each of shape ``(n,)``."""
+        widening = np.where(unlike, WIDENING, 1.0)
+        all_inputs, loss_only = self.offsets["all"], self.offsets["loss_only"]
+        centre = np.log1p(remaining)
+        down = np.where(complete, all_inputs[0], loss_only[0]) * widening
+        up = np.where(complete, all_inputs[1], loss_only[1]) * widening
+        lower = np.expm1(np.maximum(centre + down, 0.0))
+        upper = np.expm1(np.minimum(centre + up, np.log1p(MAX_REMAINING)))
+        # A biased model's offsets may leave out its own prediction: widening never hurts coverage.
+        lower, upper = np.minimum(lower, remaining), np.maximum(upper, remaining)
+        return lower, np.where(np.isinf(up), np.nan, upper)
+
+
+def predictor_of(
+    bundle: Bundle, *, level: float, jobs: int, views: Sequence[View] = (View.CAUSAL,)
+) -> Predictor:
+    """Return the predictor of a verified bundle.
+
+    Parameters
+    ----------
+    level
+        Level of the central intervals, in (0, 1).
+    jobs
+        Threads of the estimators.
+    views
+        Views that may be loaded: the oracle one is for finished runs, never for prefixes.
+
+    Raises
+    ------
+    ModelError
+        If the bundle is of another view, or features or scales that are not here.
+    """
+    manifest = bundle.manifest
+    _require_view(manifest, views)
+    if manifest.scale not in SCALES:
+        raise _foreign(manifest, f"the scale {manifest.scale!r}")
+    return Predictor(
+        manifest=manifest,
+        groups=_groups(manifest, views),
+        scale=SCALES[manifest.scale],
+        time=_time(bundle, jobs),
+        converges=_converges(bundle, jobs),
+        novelty=_novelty(bundle),
+        offsets=_offsets_at(manifest, level),
+    )
+
+
+def _require_view(manifest: BundleManifest, views: Sequence[View]) -> None:
+    if manifest.view not in views:
+        raise ModelError(
+            f"bundle {manifest.bundle_id} is of the {manifest.view} view: it needs the final "
+            "parameters, which a run in progress does not have; pass -m with a causal bundle"
+        )
+
+
+def _foreign(manifest: BundleManifest, what: str) -> ModelError:
+    made_by = manifest.versions.get("epochs-left", "another version")
+    return ModelError(
+        f"bundle {manifest.bundle_id} (epochs-left {made_by}) needs {what}, which this version "
+        "does not have; install that version or fit the bundle again"
+    )
+
+
+def _groups(manifest: BundleManifest, views: Sequence[View]) -> tuple[FeatureGroup, ...]:
+    wanted = set(manifest.features)
+    groups = [group for _, group in FEATURE_GROUPS.items() if wanted & set(group.units)]
+    absent = sorted(wanted - {name for group in groups for name in group.units})
+    if absent:
+        raise _foreign(manifest, f"the features {absent}")
+    if any(group.view not in views for group in groups):
+        raise _foreign(manifest, "oracle features in the causal view")
+    return tuple(groups)
+
+
+def _time(bundle: Bundle, jobs: int) -> Predict:
+    extension, estimator = _estimator(bundle, TIME, jobs)
+    if estimator is None:
+        raise _foreign(bundle.manifest, f"a file {TIME}.*")
+    return _row_by_row(extension, estimator.predict)
+
+
+def _converges(bundle: Bundle, jobs: int) -> Predict | None:
+    extension, estimator = _estimator(bundle, CONVERGES, jobs)
+    return None if estimator is None else _row_by_row(extension, estimator.predict_proba)
+
+
+def _estimator(bundle: Bundle, stem: str, jobs: int) -> tuple[str, Any]:
+    """Return the extension and the estimator of a file of the bundle; None if it has no such."""
+    names = [name for name in bundle.files if Path(name).stem == stem]
+    if not names:
+        return "", None
+    extension = Path(names[0]).suffix
+    estimator = load_estimator(extension, bundle.files[names[0]])
+    if "n_jobs" in estimator.get_params(deep=False):
+        estimator.set_params(n_jobs=jobs)
+    return extension, estimator
+
+
+def _row_by_row(extension: str, predict: Predict) -> Predict:
+    """Return a function whose answer for a row does not depend on how many others there are.
+
+    Boosted trees are so by themselves. Matrix products round differently for different numbers of
+    rows, so other estimators get blocks of one shape, the last one filled up.
+    """
+    if extension == UBJSON:
+        return lambda features: np.asarray(predict(features), dtype=np.float64)
+
+    def in_equal_blocks(features: FloatArray) -> FloatArray:
+        n_rows = features.shape[0]
+        filled = np.pad(features, ((0, -n_rows % BLOCK_ROWS), (0, 0)), constant_values=np.nan)
+        starts = range(0, n_rows, BLOCK_ROWS)
+        parts = [np.asarray(predict(filled[start : start + BLOCK_ROWS])) for start in starts]
+        return np.concatenate(parts)[:n_rows].astype(np.float64)
+
+    return in_equal_blocks
+
+
+def _novelty(bundle: Bundle) -> Novelty | None:
+    if REFERENCE not in bundle.files:
+        return None
+    columns = load_columns(bundle.files[REFERENCE])
+    absent = sorted(set(bundle.manifest.features) - set(columns))
+    if absent:
+        raise ModelError(f"{REFERENCE} lacks the columns {absent}; fit the bundle again")
+    return Novelty.fit(np.stack([columns[name] for name in bundle.manifest.features], axis=1))
+
+
+def _offsets_at(manifest: BundleManifest, level: float) -> Offsets:
+    names = ("all", "loss_only")
+    return {name: _offsets(manifest.residual_quantiles.get(name), level) for name in names}
+
+
+def _offsets(quantiles: ResidualQuantiles | None, level: float) -> tuple[float, float]:
+    """Return the offsets of a level; infinite where the bundle supports no finite interval."""
+    if quantiles is None:
+        return -np.inf, np.inf
+    columns: Sequence[Sequence[float]] = (quantiles.levels, quantiles.lower, quantiles.upper)
+    return offsets_at(level, tuple(np.asarray(column) for column in columns))  # type: ignore[arg-type]

@@ -1,0 +1,333 @@
+"""From a table of examples to out-of-fold predictions and a model bundle."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import BaseEstimator
+
+from epochs_left import __version__
+from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.config import FitSettings
+from epochs_left.parallel import parallel_map
+from epochs_left.regressors import RegressorSpec
+from epochs_left.regressors._converges import build_converges_classifier
+from epochs_left.regressors._fitting import fit_weighted
+from epochs_left.schema import SCHEMA_VERSION, View
+from epochs_left.seeding import Purpose, generator
+from epochs_left.statistics.conformal import conformal_offsets
+from epochs_left.statistics.folds import grouped_folds, row_wise_folds, run_weights
+from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS
+from epochs_left.statistics.scales import SCALES, Scale
+from epochs_left.storage.bundles import BundleManifest, ResidualQuantiles, dump_columns
+from epochs_left.storage.estimators import dump_estimator
+
+#: File of the reference rows of `statistics.novelty` in a bundle.
+REFERENCE = "reference.parquet"
+
+#: Which inputs a prediction had: everything that the bundle knows, or the loss curve alone.
+AVAILABILITIES = ("all", "loss_only")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Examples of one view, a row an example.
+
+    Attributes
+    ----------
+    names
+        Feature names, length p.
+    loss_only
+        Whether a feature needs the loss curve alone, shape ``(p,)``.
+    X
+        Features, shape ``(n, p)``, float32.
+    elapsed, remaining
+        Epochs t and R, shape ``(n,)``; remaining is NaN where the run did not converge.
+    converged
+        Whether the run converged, shape ``(n,)``.
+    run, lineage
+        Labels, shape ``(n,)``.
+    """
+
+    names: tuple[str, ...]
+    loss_only: BoolArray
+    X: FloatArray
+    elapsed: FloatArray
+    remaining: FloatArray
+    converged: BoolArray
+    run: IntArray
+    lineage: IntArray
+
+    def take(self, rows: BoolArray) -> Examples:
+        """Return the examples where ``rows`` is true."""
+        return Examples(
+            names=self.names,
+            loss_only=self.loss_only,
+            X=self.X[rows],
+            elapsed=self.elapsed[rows],
+            remaining=self.remaining[rows],
+            converged=self.converged[rows],
+            run=self.run[rows],
+            lineage=self.lineage[rows],
+        )
+
+    @property
+    def weight(self) -> FloatArray:
+        """Weights under which every run weighs the same, shape ``(n,)``."""
+        return run_weights(self.run)
+
+    @property
+    def masked(self) -> FloatArray:
+        """The features as a log of the loss alone would give them: NaN for the others."""
+        return np.where(self.loss_only[None, :], self.X, np.float32(np.nan))
+
+
+def examples_of_view(
+    table: pa.Table, dictionary: Sequence[Mapping[str, Any]], spec: RegressorSpec, view: View
+) -> Examples:
+    """Return the examples of a table with the features that a regressor sees in a view.
+
+    Parameters
+    ----------
+    table
+        Rows of examples.parquet.
+    dictionary
+        Features.json: name, view, baseline and loss_only of each feature.
+    spec
+        A regressor; its ``columns``, or every feature of the view that is no baseline.
+    view
+        Oracle features are given in the oracle view alone.
+    """
+    names = feature_names(dictionary, spec, view)
+    known = {entry["name"]: entry for entry in dictionary}
+    return Examples(
+        names=names,
+        loss_only=np.array([known[name]["loss_only"] for name in names]),
+        X=np.stack([table[name].to_numpy() for name in names], axis=1),
+        elapsed=table["epoch"].to_numpy().astype(np.float64),
+        remaining=table["remaining"].to_numpy().astype(np.float64),
+        converged=table["converged"].to_numpy(),
+        run=_codes(table, "run_id"),
+        lineage=_codes(table, "lineage_id"),
+    )
+
+
+def feature_names(
+    dictionary: Sequence[Mapping[str, Any]], spec: RegressorSpec, view: View
+) -> tuple[str, ...]:
+    """Return the features that a regressor sees in a view, in the order of its columns."""
+    if spec.columns is not None:
+        return spec.columns
+    return tuple(
+        entry["name"]
+        for entry in dictionary
+        if not entry["baseline"] and (view is View.ORACLE or entry["view"] == View.CAUSAL.value)
+    )
+
+
+def _codes(table: pa.Table, name: str) -> IntArray:
+    return np.unique(table[name].to_numpy(zero_copy_only=False), return_inverse=True)[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fold:
+    number: int
+    split: str
+    train: IntArray
+    test: IntArray
+
+
+def out_of_fold(
+    spec: RegressorSpec, examples: Examples, settings: FitSettings, root_seed: int, *, jobs: int
+) -> pa.Table:
+    """Predict examples of converged runs by models that have not seen their fold.
+
+    Parameters
+    ----------
+    settings
+        ``folds`` for the split by lineage, which covers every example; ``row_wise_folds`` of as
+        many for the row-wise split, which is there to be compared and needs no more.
+    jobs
+        Folds fitted side by side.
+
+    Returns
+    -------
+    A row a prediction: row of ``examples``, split (``"by lineage"`` or ``"row-wise"``),
+    availability, predicted epochs remaining.
+    """
+    seed = estimator_seed(root_seed, Purpose.FOLDS)
+    row_wise = row_wise_folds(examples.X.shape[0], settings.folds, seed)
+    pairs = [
+        ("by lineage", *pair) for pair in grouped_folds(examples.lineage, settings.folds, seed)
+    ]
+    pairs += [("row-wise", *pair) for pair in row_wise[: settings.row_wise_folds]]
+    folds = [
+        _Fold(number=i, split=split, train=train, test=test)
+        for i, (split, train, test) in enumerate(pairs)
+    ]
+    predict = partial(_predict_fold, spec, examples, root_seed)
+    done = parallel_map(predict, folds, jobs, threads=True)
+    return pa.concat_tables(table for _, table in sorted(done, key=lambda part: part[0]))
+
+
+def _predict_fold(
+    spec: RegressorSpec, examples: Examples, root_seed: int, fold: _Fold
+) -> tuple[int, pa.Table]:
+    in_training = np.zeros(examples.X.shape[0], dtype=np.bool_)
+    in_training[fold.train] = True
+    model = fit_time(spec, examples.take(in_training), root_seed)
+    inputs = {"all": examples.X[fold.test], "loss_only": examples.masked[fold.test]}
+    elapsed, n = examples.elapsed[fold.test], fold.test.size
+    parts = [
+        pa.table(
+            {
+                "row": fold.test,
+                "split": [fold.split] * n,
+                "availability": [availability] * n,
+                "predicted": predict_remaining(model, SCALES[spec.scale], X, elapsed),
+            }
+        )
+        for availability, X in inputs.items()
+    ]
+    return fold.number, pa.concat_tables(parts)
+
+
+def fit_time(spec: RegressorSpec, examples: Examples, root_seed: int) -> BaseEstimator:
+    """Fit a regressor of the epochs remaining on examples of converged runs."""
+    target = SCALES[spec.scale].forward(examples.remaining, examples.elapsed)
+    model = spec.build(estimator_seed(root_seed, Purpose.ESTIMATOR))
+    X, y, weight = _with_loss_only(spec.handles_missing, examples, target)
+    return fit_weighted(model, X, y, weight)
+
+
+def fit_converges(examples: Examples, root_seed: int) -> BaseEstimator:
+    """Fit the classifier of "reaches the target by the cap" on examples of all runs."""
+    model = build_converges_classifier(estimator_seed(root_seed, Purpose.ESTIMATOR))
+    X, y, weight = _with_loss_only(True, examples, examples.converged.astype(np.int64))
+    return fit_weighted(model, X, y, weight)
+
+
+def predict_remaining(model: Any, scale: Scale, X: FloatArray, elapsed: FloatArray) -> FloatArray:
+    """Return predicted epochs remaining, shape ``(n,)``, at least 0."""
+    return scale.inverse(np.asarray(model.predict(X), dtype=np.float64), elapsed)
+
+
+def _with_loss_only(
+    handles_missing: bool, examples: Examples, target: FloatArray | IntArray
+) -> tuple[FloatArray, Any, FloatArray]:
+    """Add each example once more as the loss alone would show it, at the same total weight.
+
+    A model that knows only complete rows would send a missing value down a branch that it never
+    learned.
+    """
+    weight = examples.weight
+    if not handles_missing or examples.loss_only.all():
+        return examples.X, target, weight
+    X = np.concatenate([examples.X, examples.masked])
+    return X, np.concatenate([target, target]), np.concatenate([weight, weight])
+
+
+def residual_quantiles(predictions: pa.Table, examples: Examples) -> dict[str, ResidualQuantiles]:
+    """Return the interval offsets of each availability from grouped out-of-fold residuals."""
+    table = predictions.to_pandas()
+    by_lineage = table[table["split"] == "by lineage"]
+    quantiles = {}
+    for availability in AVAILABILITIES:
+        part = by_lineage[by_lineage["availability"] == availability]
+        row = part["row"].to_numpy()
+        residual = np.log1p(examples.remaining[row]) - np.log1p(part["predicted"].to_numpy())
+        levels, lower, upper = conformal_offsets(
+            residual, examples.lineage[row], examples.weight[row]
+        )
+        quantiles[availability] = ResidualQuantiles(
+            levels=tuple(levels.tolist()),
+            lower=tuple(lower.tolist()),
+            upper=tuple(upper.tolist()),
+        )
+    return quantiles
+
+
+def build_bundle(
+    spec: RegressorSpec,
+    view: View,
+    examples: Examples,
+    quantiles: Mapping[str, ResidualQuantiles],
+    *,
+    target: float,
+    vocabulary: Mapping[str, tuple[str, ...]],
+    training: Mapping[str, Any],
+    root_seed: int,
+) -> tuple[BundleManifest, dict[str, bytes]]:
+    """Fit on every example and return the manifest and the files of the bundle.
+
+    Parameters
+    ----------
+    examples
+        Examples of all runs; the regressor learns from those that converged.
+    quantiles
+        Interval offsets from `residual_quantiles`.
+    target, vocabulary, training
+        As in `BundleManifest`.
+    """
+    converged = examples.take(examples.converged)
+    extension, data = dump_estimator(fit_time(spec, converged, root_seed))
+    files = {f"time{extension}": data, REFERENCE: _reference(examples, root_seed)}
+    if view is View.CAUSAL and not spec.baseline:
+        extension, data = dump_estimator(fit_converges(examples, root_seed))
+        files[f"converges{extension}"] = data
+    low, high = examples.X.min(axis=0).tolist(), examples.X.max(axis=0).tolist()
+    manifest = BundleManifest(
+        schema_version=SCHEMA_VERSION,
+        bundle_id=f"{spec.name}-{view.value}",
+        view=view.value,
+        regressor=spec.name,
+        title=spec.title,
+        scale=spec.scale,
+        features=examples.names,
+        target=target,
+        ranges=dict(zip(examples.names, zip(low, high, strict=True), strict=True)),
+        vocabulary=vocabulary,
+        residual_quantiles=quantiles,
+        training=training,
+        scores={},
+        versions=library_versions(),
+        files={},
+    )
+    return manifest, files
+
+
+def _reference(examples: Examples, root_seed: int) -> bytes:
+    rng = generator(root_seed, 0, Purpose.ESTIMATOR)
+    size = min(MAX_REFERENCE_ROWS, examples.X.shape[0])
+    weight = examples.weight
+    rows = rng.choice(examples.X.shape[0], size, replace=False, p=weight / weight.sum())
+    return dump_columns(dict(zip(examples.names, examples.X[np.sort(rows)].T, strict=True)))
+
+
+def estimator_seed(root_seed: int, purpose: Purpose) -> int:
+    """Return the integer seed that scikit-learn and xgboost want."""
+    return int(generator(root_seed, 1, purpose).integers(2**31))
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a bundle's predictions depend on."""
+    libraries = {name: version(name) for name in ("numpy", "scikit-learn", "pyarrow", "skops")}
+    return {
+        "epochs-left": __version__,
+        "python": platform.python_version(),
+        "xgboost": _xgboost_version(),
+        **libraries,
+    }
+
+
+def _xgboost_version() -> str:
+    import xgboost  # noqa: PLC0415  - the distribution is called xgboost or xgboost-cpu
+
+    return str(xgboost.__version__)

@@ -1,0 +1,96 @@
+"""Which rows are unlike the training data, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.statistics.novelty import Novelty
+from epochs_left.storage.bundles import BundleManifest
+
+#: Reasons that are spelled out in one row.
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlike:
+    """Rows that are unlike the training data.
+
+    Parameters
+    ----------
+    found
+        Which rows, shape ``(n,)``.
+    reason
+        Index into ``reasons`` of each row, 0 (nothing to say) where ``found`` is false.
+    reasons
+        Texts; the first is empty.
+    """
+
+    found: BoolArray
+    reason: IntArray
+    reasons: Sequence[str]
+
+
+def unseen_names(
+    labels: Mapping[str, IntArray], names: Sequence[str], manifest: BundleManifest
+) -> Mapping[str, BoolArray]:
+    """Return the runs with a name that was not in training, shape ``(R,)``, by the reason."""
+    found: dict[str, BoolArray] = {}
+    for kind, known in manifest.vocabulary.items():
+        codes = labels.get(kind, np.array([], dtype=np.int64))
+        for code in np.unique(codes[codes >= 0]):
+            if names[code] not in known:
+                found[f"{kind} {names[code]!r} not in training"] = codes == code
+    return found
+
+
+def outside_ranges(features: FloatArray, manifest: BundleManifest) -> Mapping[str, BoolArray]:
+    """Return the rows with a feature outside its training range, shape ``(n,)``, by the reason.
+
+    ``features`` has the manifest's columns, shape ``(n, p)``; a missing feature is not outside.
+    """
+    found: dict[str, BoolArray] = {}
+    for column, name in enumerate(manifest.features):
+        if name not in manifest.ranges:
+            continue
+        low, high = manifest.ranges[name]
+        values = features[:, column]
+        found[f"{name} below {low:.3g}"] = values < low
+        found[f"{name} above {high:.3g}"] = values > high
+    return {reason: rows for reason, rows in found.items() if rows.any()}
+
+
+def far_from_training(features: FloatArray, novelty: Novelty | None) -> Mapping[str, BoolArray]:
+    """Return the rows farther out than almost all training rows are, by the reason."""
+    if novelty is None:
+        return {}
+    return {"combination of features unlike training": novelty.distance(features) > 1}
+
+
+def combined(flags: Mapping[str, BoolArray], n_rows: int) -> Unlike:
+    """Put all reasons of each row into one text, the first three spelled out."""
+    found = np.zeros(n_rows, dtype=np.bool_)
+    for rows in flags.values():
+        found |= rows
+    reason = np.zeros(n_rows, dtype=np.int64)
+    if not found.any():
+        return Unlike(found=found, reason=reason, reasons=[""])
+    table = np.stack([rows[found] for rows in flags.values()], axis=1)
+    packed = np.packbits(table, axis=1)
+    _, example, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    reason[found] = which.ravel() + 1
+    texts = list(flags)
+    return Unlike(
+        found=found,
+        reason=reason,
+        reasons=["", *(_text([texts[i] for i in np.flatnonzero(table[row])]) for row in example)],
+    )
+
+
+def _text(reasons: Sequence[str]) -> str:
+    shown = "; ".join(reasons[:_SHOWN])
+    more = len(reasons) - _SHOWN
+    return f"{shown}; {more} more" if more > 0 else shown

@@ -1,0 +1,74 @@
+"""Regressors: one file each, found by name.
+
+A regressor is a function from a random seed to an unfitted scikit-learn estimator, with the scale
+on which it is fitted (`statistics.scales`). Every transform sits inside the estimator's pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sklearn.base import RegressorMixin
+
+from epochs_left.registry import Registry
+
+Build = Callable[[int], RegressorMixin]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressorSpec:
+    """How to build one regressor, and what it is fitted on."""
+
+    name: str
+    title: str
+    scale: str
+    columns: tuple[str, ...] | None
+    baseline: bool
+    handles_missing: bool
+    build: Build
+
+
+REGRESSORS: Registry[RegressorSpec] = Registry("regressor", __name__)
+
+
+def regressor(
+    *,
+    title: str,
+    scale: str,
+    columns: tuple[str, ...] | None = None,
+    baseline: bool = False,
+    handles_missing: bool = False,
+) -> Callable[[Build], Build]:
+    """Register a function ``(random_state) -> estimator`` under the function's name.
+
+    Parameters
+    ----------
+    title
+        Name in tables and figures.
+    scale
+        Scale of the target that the estimator sees, a key of `statistics.scales.SCALES`.
+    columns
+        The only features that the estimator is given, in this order; None for all of the view.
+    baseline
+        True for what every model has to beat.
+    handles_missing
+        True if the estimator learns from rows with missing values, instead of filling them; it is
+        then given each row once more as the loss alone would show it.
+    """
+
+    def register(build: Build) -> Build:
+        name = str(build.__name__)
+        spec = RegressorSpec(
+            name=name,
+            title=title,
+            scale=scale,
+            columns=columns,
+            baseline=baseline,
+            handles_missing=handles_missing,
+            build=build,
+        )
+        REGRESSORS.add(name, spec)
+        return build
+
+    return register

@@ -1,0 +1,17 @@
+"""P(converges): whether a run reaches the target by the cap on epochs at all."""
+
+from __future__ import annotations
+
+from sklearn.base import ClassifierMixin
+from xgboost import XGBClassifier
+
+from epochs_left.regressors._boosting import BOOSTING
+
+
+def build_converges_classifier(random_state: int) -> ClassifierMixin:
+    """Return an unfitted classifier of "reaches the target by the cap" (1) against "does not" (0).
+
+    Boosted trees with the logistic loss, a proper score: the probabilities are calibrated as far
+    as the fit is good, and the reliability plot shows how far that is.
+    """
+    return XGBClassifier(**BOOSTING, objective="binary:logistic", random_state=random_state)

@@ -1,0 +1,15 @@
+"""Ordinary linear regression (seed 003, section 4.1): epochs = b0 + sum(b_i f_i)."""
+
+from __future__ import annotations
+
+from sklearn.base import RegressorMixin
+from sklearn.linear_model import LinearRegression
+
+from epochs_left.regressors import regressor
+from epochs_left.regressors._transforms import with_bounded_inputs
+
+
+@regressor(title="Linear", scale="epochs")
+def linear(random_state: int) -> RegressorMixin:  # noqa: ARG001
+    """Least squares on standardised features; it draws nothing at random."""
+    return with_bounded_inputs(LinearRegression())

@@ -1,0 +1,18 @@
+"""Log-linear regression (seed 003, section 4.1): log(1 + epochs) = b0 + sum(b_i f_i).
+
+Read the other way it is the seed's exponential model, epochs = exp(b0 + sum(b_i f_i)) - 1.
+"""
+
+from __future__ import annotations
+
+from sklearn.base import RegressorMixin
+from sklearn.linear_model import LinearRegression
+
+from epochs_left.regressors import regressor
+from epochs_left.regressors._transforms import with_bounded_inputs
+
+
+@regressor(title="Log-linear", scale="log")
+def log_linear(random_state: int) -> RegressorMixin:  # noqa: ARG001
+    """Least squares on standardised features; it draws nothing at random."""
+    return with_bounded_inputs(LinearRegression())

@@ -1,0 +1,15 @@
+"""Gradient boosting (seed 003, section 4.2; Chen & Guestrin 2016)."""
+
+from __future__ import annotations
+
+from sklearn.base import RegressorMixin
+from xgboost import XGBRegressor
+
+from epochs_left.regressors import regressor
+from epochs_left.regressors._boosting import BOOSTING
+
+
+@regressor(title="Gradient boosting", scale="log_ratio", handles_missing=True)
+def xgboost(random_state: int) -> RegressorMixin:
+    """Boosted trees on the features as they are; missing values choose a branch of their own."""
+    return XGBRegressor(**BOOSTING, random_state=random_state)

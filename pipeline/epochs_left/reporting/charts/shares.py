@@ -1,0 +1,77 @@
+"""Stacked shares, a bar a group, each adding up to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from epochs_left.reporting.charts import canvas, chart
+from epochs_left.reporting.palette import colour
+from epochs_left.reporting.wording import percent
+
+ROW_HEIGHT = 24.0  # px
+MARGIN = 56.0  # px
+
+
+class ShareRow(TypedDict):
+    """One bar: the shares of the series in their order; a heading has none."""
+
+    label: str
+    shares: list[float]
+
+
+class ShareChart(TypedDict):
+    """Bars of shares; the share of the first series is written at the end of each bar."""
+
+    kind: Literal["shares"]
+    x_label: str
+    series: list[str]
+    colours: list[str]
+    rows: list[ShareRow]
+
+
+def share_chart(
+    x_label: str, series: Sequence[str], colours: Sequence[str], rows: Sequence[ShareRow]
+) -> ShareChart:
+    """Return the specification of a chart of shares."""
+    return {
+        "kind": "shares",
+        "x_label": x_label,
+        "series": list(series),
+        "colours": list(colours),
+        "rows": list(rows),
+    }
+
+
+@chart
+def shares(spec: ShareChart) -> Figure:
+    """Draw bars from the left in the order of the series."""
+    figure, axes = canvas.new_chart(MARGIN + ROW_HEIGHT * max(1, len(spec["rows"])))
+    canvas.rows_axis(axes, [row["label"] for row in spec["rows"]])
+    for at, row in enumerate(spec["rows"]):
+        _draw_bar(axes, at, row, spec)
+    for label, row in zip(axes.get_yticklabels(), spec["rows"], strict=True):
+        label.set_color(colour("ink" if row["shares"] else "muted"))
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    axes.set_xlabel(spec["x_label"])
+    return figure
+
+
+def _draw_bar(axes: Axes, at: int, row: ShareRow, spec: ShareChart) -> None:
+    start = 0.0
+    for name, fill, share in zip(spec["series"], spec["colours"], row["shares"], strict=False):
+        words = canvas.tip(f"{row['label']}: {name} {percent(share)}")
+        axes.barh(
+            at, share, left=start, height=0.72, color=colour(fill), gid=words,
+            edgecolor=colour("paper"), linewidth=1,
+        )  # fmt: skip
+        start += share
+    if row["shares"]:
+        axes.annotate(
+            percent(row["shares"][0]), (1, at), (5, 0), textcoords="offset points",
+            va="center", fontsize=canvas.SMALL, annotation_clip=False,
+        )  # fmt: skip

@@ -1,0 +1,127 @@
+"""Reading scores.json: which score is meant, and which model a view stands or falls with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from epochs_left.reporting.content import Estimate, Mark, legend
+from epochs_left.reporting.results import Results, Row, count, number, word
+
+SCORES = "scores.json"
+
+ROW_WISE = "row-wise"
+BY_LINEAGE = "by lineage"
+LOCKED_TEST = "locked test"
+
+#: The splits in the order of their honesty, with the colour and the mark that each has everywhere.
+SPLITS: tuple[tuple[str, str, Mark], ...] = (
+    (ROW_WISE, "vermillion", "open"),
+    (BY_LINEAGE, "blue", "circle"),
+    (LOCKED_TEST, "green", "diamond"),
+)
+SPLIT_LEGEND = legend(*SPLITS)
+
+VIEWS = (("oracle", "End point known"), ("causal", "Past alone"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One entry of scores.json."""
+
+    model: str
+    title: str
+    view: str
+    baseline: bool
+    split: str
+    scope: str
+    scale: str
+    weighting: str
+    metric: str
+    estimate: Estimate
+    level: float | None
+    n_runs: int
+    n_lineages: int
+
+
+def read_scores(results: Results) -> list[Score]:
+    """Return all scores; names that are null become "unknown"."""
+    return [_score(row) for row in results.rows(SCORES)]
+
+
+def _score(row: Row) -> Score:
+    names = ("model", "view", "split", "scope", "scale", "weighting", "metric")
+    return Score(
+        **{name: word(row.get(name)) for name in names},
+        title=word(row.get("title"), missing=word(row.get("model"))),
+        baseline=bool(row.get("baseline")),
+        estimate=estimate(row, "estimate"),
+        level=number(row.get("level")),
+        n_runs=count(row.get("n_runs")),
+        n_lineages=count(row.get("n_lineages")),
+    )
+
+
+def estimate(row: Row, value: str, lower: str = "lower", upper: str = "upper") -> Estimate:
+    """Return a figure and its interval from the fields of a JSON object."""
+    return {
+        "value": number(row.get(value)),
+        "lower": number(row.get(lower)),
+        "upper": number(row.get(upper)),
+    }
+
+
+def feature_label(row: Row) -> str:
+    """Return what an entry of importance.json is called: a feature, or the group of several."""
+    feature = word(row.get("feature"))
+    group = word(row.get("group"), missing=feature)
+    return group.replace("_", " ") if ", " in feature else feature
+
+
+def known(scores: Iterable[Score], **fields: object) -> list[Score]:
+    """Return the scores that have these fields and a value."""
+    return [
+        score
+        for score in scores
+        if score.estimate["value"] is not None
+        and all(getattr(score, name) == wanted for name, wanted in fields.items())
+    ]
+
+
+def first(scores: Iterable[Score], **fields: object) -> Score | None:
+    """Return the first score that has these fields and a value, if there is one."""
+    return next(iter(known(scores, **fields)), None)
+
+
+def primary(scores: Iterable[Score]) -> list[Score]:
+    """Return the primary scores: R² of log(1 + R) over all runs, each run weighing the same."""
+    return known(scores, metric="r2", scale="log", weighting="run", scope="all")
+
+
+def headline_score(scores: Sequence[Score], champion: Score) -> Score:
+    """Return the primary score of a champion on the locked test, or else the one it won by."""
+    same = {"model": champion.model, "view": champion.view}
+    return first(primary(scores), split=LOCKED_TEST, **same) or champion
+
+
+def champion_of(scores: Sequence[Score], view: str, *, baseline: bool = False) -> Score | None:
+    """Return the primary score of the best model (or best baseline) of a view.
+
+    The best is chosen by cross-validation over lineages: choosing on the locked test would make
+    its figure too good. Without such scores the locked test has to do.
+    """
+    for split in (BY_LINEAGE, LOCKED_TEST):
+        candidates = known(primary(scores), view=view, baseline=baseline, split=split)
+        if candidates:
+            return max(candidates, key=lambda score: score.estimate["value"] or 0.0)
+    return None
+
+
+def titles(scores: Iterable[Score]) -> dict[str, str]:
+    """Return the title of each model."""
+    return {score.model: score.title for score in scores}
+
+
+def view_title(view: str) -> str:
+    """Return what a view is called in the report."""
+    return dict(VIEWS).get(view, view)

@@ -1,0 +1,78 @@
+"""What the figures do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from epochs_left.reporting.content import Block, points
+from epochs_left.reporting.results import Results, Row, mapping, sequence, word
+from epochs_left.reporting.sections import section
+from epochs_left.reporting.wording import joined
+
+DATA_CARD = "data_card.json"
+LIMITS = (
+    (
+        "The oracle is for science.",
+        "With the end point known the score answers whether remaining epochs follow from the "
+        "geometry of parameter space. Nobody knows the end point of a run in progress: those "
+        "scores say nothing about forecasts.",
+    ),
+    (
+        "Row-wise scores are not evidence.",
+        "They are printed to show how large the illusion is. Quote the scores by lineage or those "
+        "of the locked test.",
+    ),
+    (
+        "Time to convergence is scored on runs that converge.",
+        "Runs that are stuck, capped or diverged have no such time. Whether a run converges at all "
+        "is a prediction of its own, with its own score; read both.",
+    ),
+    (
+        "Intervals hold for runs like those trained on.",
+        "Their coverage was measured on unseen initialisations of the same sweep. With another "
+        "family, optimizer or range of learning rates nothing is promised; epochs-left predict "
+        "marks such runs as out_of_distribution.",
+    ),
+    (
+        "One criterion.",
+        "Converged means loss below epsilon on the training set. It does not mean that a model "
+        "generalises, nor that longer training would not help.",
+    ),
+    (
+        "Not for decisions about people or safety.",
+        "A forecast of training time may save computing. It should not be the only ground on which "
+        "a run that matters is stopped.",
+    ),
+)
+
+
+@section(
+    title="Limits",
+    question="What may these scores not be used for?",
+    order=120,
+    reads=[DATA_CARD],
+)
+def limits(results: Results) -> Sequence[Block]:
+    """Name what was tried, from the families in the data, and what does not follow."""
+    cards = results.record(DATA_CARD)
+    return [points(*([_scope(cards)] if cards else []), *LIMITS)]
+
+
+def _scope(cards: Row) -> tuple[str, str]:
+    families = sorted(map(str, cards))
+    sweep = [mapping(row) for card in cards.values() for row in sequence(mapping(card).get("by"))]
+    optimizers = sorted({word(row.get("optimizer")) for row in sweep} - {"unknown"})
+    trained = f", trained by {joined(optimizers)}" if optimizers else ""
+    if families == ["neuron"]:
+        return (
+            "Only the neuron so far.",
+            "All runs are of single neurons or a handful of hidden units that learn the centred "
+            f"XOR{trained}. Larger networks, real data, other optimizers and learning-rate "
+            "schedules have not been tried: nothing here says how well their training time can be "
+            "predicted.",
+        )
+    return (
+        "Only what was tried.",
+        f"The runs are of {joined(families)}{trained}. Nothing here says how well the training "
+        "time of anything else can be predicted.",
+    )

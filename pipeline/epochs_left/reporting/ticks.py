@@ -1,0 +1,36 @@
+"""Ticks of the axes, in the units in which charts are drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TypedDict
+
+from epochs_left.reporting.wording import brief, decade_label, percent
+
+
+class Tick(TypedDict):
+    """A tick of an axis and its label."""
+
+    at: float
+    label: str
+
+
+def decade_ticks(values: Iterable[float | None]) -> list[Tick]:
+    """Return ticks at the powers of ten that enclose the positive values; ``at`` is log10."""
+    logs = [math.log10(value) for value in values if value is not None and value > 0]
+    if not logs:
+        return []
+    low = math.floor(min(logs))
+    high = max(math.ceil(max(logs)), low + 1)
+    return [{"at": float(at), "label": _power_of_ten(at)} for at in range(low, high + 1)]
+
+
+def share_ticks(step: float = 0.2, *, high: float = 1.0) -> list[Tick]:
+    """Return ticks from 0 to ``high`` as percentages."""
+    n_steps = max(1, math.ceil(high / step - 1e-9))
+    return [{"at": i * step, "label": percent(i * step)} for i in range(n_steps + 1)]
+
+
+def _power_of_ten(exponent: int) -> str:
+    return decade_label(exponent) if exponent >= 0 else brief(10.0**exponent)

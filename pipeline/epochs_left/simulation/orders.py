@@ -1,0 +1,52 @@
+"""Sample orders of online training, from a counter-based generator inside the compiled loop.
+
+Philox-4x32-10: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+(SC 2011). The order of epoch e depends on (run key, e) alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numba import uint32, uint64
+
+from epochs_left.simulation.compiled import compiled
+
+#: The 24 orders of the four XOR examples, shape ``(24, 4)``.
+PERMUTATIONS = np.array(list(itertools.permutations(range(4))), dtype=np.int64)
+
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_WEYL = (np.uint32(0x9E3779B9), np.uint32(0xBB67AE85))
+_LOW = np.uint64(0xFFFFFFFF)
+_WORD = np.uint64(32)
+
+
+@compiled
+def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Return four random 32-bit words of a 128-bit counter under a 64-bit key (ten rounds)."""
+    for _ in range(10):
+        p0 = _MULTIPLIERS[0] * uint64(c0)
+        p1 = _MULTIPLIERS[1] * uint64(c2)
+        c0, c2 = uint32(p1 >> _WORD) ^ c1 ^ k0, uint32(p0 >> _WORD) ^ c3 ^ k1
+        c1, c3 = uint32(p1 & _LOW), uint32(p0 & _LOW)
+        k0 = uint32(k0 + _WEYL[0])
+        k1 = uint32(k1 + _WEYL[1])
+    return c0, c1, c2, c3
+
+
+@compiled
+def order_index(epoch, k0, k1):  # type: ignore[no-untyped-def]
+    """Return the row of ``PERMUTATIONS`` for an epoch; four epochs share one Philox block."""
+    zero = uint32(0)
+    words = philox4x32(uint32(epoch >> 2), zero, zero, zero, k0, k1)
+    lane = epoch & 3
+    word = words[0]
+    if lane == 1:
+        word = words[1]
+    elif lane == 2:
+        word = words[2]
+    elif lane == 3:
+        word = words[3]
+    # Multiply and shift: an index in [0, 24) with a bias below 24 / 2^32.
+    return (uint64(word) * uint64(24)) >> _WORD

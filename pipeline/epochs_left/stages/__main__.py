@@ -1,0 +1,28 @@
+"""``python -m epochs_left.stages STAGE ...``: what dvc.yaml runs.
+
+A stage is imported under its own name, not run as ``__main__``: what worker processes are sent by
+reference must be importable there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from epochs_left.errors import UsageError
+from epochs_left.registry import module_names
+from epochs_left.stages._command import run_stage
+
+
+def main() -> None:
+    """Run the stage that the first argument names."""
+    known = [name for name in module_names("epochs_left.stages") if not name.startswith("_")]
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in known:
+        raise UsageError(f"expected one of the stages {', '.join(known)}, got {name!r}")
+    del sys.argv[1]
+    importlib.import_module(f"epochs_left.stages.{name}").main()
+
+
+if __name__ == "__main__":
+    run_stage(main)

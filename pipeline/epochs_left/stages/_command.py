@@ -1,0 +1,58 @@
+"""What every stage's command line shares: arguments, progress, one line an error."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from epochs_left.errors import EpochsLeftError
+
+_INTERRUPTED = 130
+
+
+def stage_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that every stage has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--jobs", type=_positive, default=os.cpu_count() or 1, help="worker processes (all cores)"
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bars")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+    return value
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage; an expected failure becomes one line on stderr and its exit code."""
+    try:
+        main()
+    except EpochsLeftError as error:
+        print(f"epochs-left: error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+def track(items: Iterable[Any], total: int, description: str) -> Iterator[Any]:
+    """Yield items behind a progress bar with the time that is left; a terminal only."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield from progress.track(items, total=total, description=description)

@@ -1,0 +1,37 @@
+"""Stage evaluate: scores and studies of the fitted models; opens the locked test set."""
+
+from __future__ import annotations
+
+from epochs_left.config import EvaluateSettings, FitSettings, parse_settings
+from epochs_left.evaluation import RESULTS
+from epochs_left.evaluation.context import EvaluationContext
+from epochs_left.evaluation.scores import headline
+from epochs_left.stages._command import stage_parser, track
+from epochs_left.stages._paths import FEATURES, METRICS, MODELS, RUNS
+from epochs_left.stages._paths import RESULTS as RESULTS_FOLDER
+from epochs_left.storage.params import PARAMS, load_params
+from epochs_left.storage.tables import write_json, write_result
+
+FAMILY = "neuron"
+
+
+def main() -> None:
+    """Compute every registered result and write it under its name."""
+    arguments = stage_parser(__doc__).parse_args()
+    params = load_params()
+    context = EvaluationContext(
+        family=FAMILY,
+        settings=parse_settings(EvaluateSettings, params["evaluate"], f"{PARAMS}: evaluate"),
+        root_seed=params["root_seed"],
+        regressors=parse_settings(FitSettings, params["fit"], f"{PARAMS}: fit").regressors,
+        runs_folder=RUNS,
+        features_folder=FEATURES,
+        models_folder=MODELS,
+        jobs=arguments.jobs,
+    )
+    specs = [spec for _, spec in RESULTS.items()]
+    results = {}
+    for spec in track(specs, len(specs), "evaluate"):
+        results[spec.file] = spec.compute(context)
+        write_result(RESULTS_FOLDER / spec.file, results[spec.file])
+    write_json(METRICS, headline(results["scores.json"]))

@@ -1,0 +1,98 @@
+"""Stage fit: out-of-fold predictions and a bundle a view, for one regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
+
+from epochs_left.config import FitSettings, parse_settings
+from epochs_left.prediction.training import (
+    build_bundle,
+    examples_of_view,
+    out_of_fold,
+    residual_quantiles,
+)
+from epochs_left.regressors import REGRESSORS, RegressorSpec
+from epochs_left.schema import View
+from epochs_left.stages._command import stage_parser
+from epochs_left.stages._paths import FEATURES, MODELS, RUNS
+from epochs_left.storage.bundles import save_bundle
+from epochs_left.storage.params import PARAMS, load_params
+from epochs_left.storage.run_store import RunStore
+from epochs_left.storage.tables import read_json, read_table, write_table
+
+FAMILY = "neuron"
+
+
+def main() -> None:
+    """Read the examples outside the locked test set, fit, write bundles and predictions."""
+    parser = stage_parser(__doc__)
+    parser.add_argument("regressor", help="a regressor, e.g. xgboost")
+    arguments = parser.parse_args()
+    params = load_params()
+    settings = parse_settings(FitSettings, params["fit"], f"{PARAMS}: fit")
+    spec = REGRESSORS[arguments.regressor]
+    table = read_table(FEATURES / FAMILY / "examples.parquet")
+    table = table.filter(pc.and_(pc.invert(table["locked"]), table["sampled"]))
+    manifest = RunStore(RUNS / FAMILY).manifest
+    # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        parts = [
+            _fit_view(spec, view, table, manifest, settings, params, arguments.jobs)
+            for view in View
+        ]
+    write_table(MODELS / "out_of_fold" / f"{spec.name}.parquet", parts)
+
+
+def _fit_view(
+    spec: RegressorSpec,
+    view: View,
+    table: pa.Table,
+    store: dict[str, Any],
+    settings: FitSettings,
+    params: dict[str, Any],
+    jobs: int,
+) -> pa.Table:
+    """Fit one view, save its bundle, return its out-of-fold predictions."""
+    dictionary = read_json(FEATURES / FAMILY / "features.json")
+    root_seed = params["root_seed"]
+    examples = examples_of_view(table, dictionary, spec, view)
+    converged = examples.take(examples.converged)
+    predictions = out_of_fold(spec, converged, settings, root_seed, jobs=jobs)
+    manifest, files = build_bundle(
+        spec,
+        view,
+        examples,
+        residual_quantiles(predictions, converged),
+        target=store["settings"]["epsilon"],
+        vocabulary={name: _names(table, name) for name in ("optimizer", "activation")},
+        training={
+            "families": [FAMILY],
+            "data_sha256": store["data_sha256"],
+            "root_seed": root_seed,
+            "n_runs": pc.count_distinct(table["run_id"]).as_py(),
+            "n_lineages": pc.count_distinct(table["lineage_id"]).as_py(),
+            "n_rows": table.num_rows,
+            "n_params": sorted(pc.unique(table["n_params"]).to_pylist()),
+        },
+        root_seed=root_seed,
+    )
+    save_bundle(MODELS / manifest.bundle_id, manifest, files)
+    return _labelled(predictions, table.filter(table["converged"]), view)
+
+
+def _labelled(predictions: pa.Table, table: pa.Table, view: View) -> pa.Table:
+    """Replace row numbers by run and epoch, and add the truth."""
+    keys = table.select(["run_id", "lineage_id", "epoch", "remaining"]).take(predictions["row"])
+    views = pa.array([view.value] * keys.num_rows)
+    labelled = keys.append_column("view", views)
+    for name in ("split", "availability", "predicted"):
+        labelled = labelled.append_column(name, predictions[name])
+    return labelled.combine_chunks()
+
+
+def _names(table: pa.Table, column: str) -> tuple[str, ...]:
+    return tuple(sorted(pc.unique(table[column]).to_pylist()))

@@ -1,0 +1,44 @@
+"""Stage profile: run the whole pipeline with other parameters, in a workspace of its own.
+
+The workspace ``build/<profile>`` holds the code and dvc.yaml of this checkout and the parameters
+with the profile's overrides; it shares the DVC cache and leaves this checkout's outputs alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from epochs_left.errors import EpochsLeftError, UsageError
+from epochs_left.stages._command import stage_parser
+from epochs_left.stages._paths import REPORT
+from epochs_left.storage.params import PARAMS, load_params, merged, write_params
+from epochs_left.storage.workspace import make_workspace
+
+PROFILES = Path("pipeline/profiles")
+
+
+def main() -> None:
+    """Make the workspace of a profile and run ``dvc repro`` there."""
+    parser = stage_parser(__doc__)
+    known = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    parser.add_argument("name", help=f"one of {', '.join(known)}")
+    arguments = parser.parse_args()
+    if arguments.name not in known:
+        raise UsageError(f"expected one of the profiles {', '.join(known)}, got {arguments.name!r}")
+    overrides = load_params(PROFILES / f"{arguments.name}.yaml")
+    workspace = Path("build") / arguments.name
+    make_workspace(workspace)
+    write_params(workspace / PARAMS, merged(load_params(), overrides))
+    # pipeline/python runs the stages with the environment that this one runs in.
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    command = [sys.executable, "-m", "dvc", "repro"]
+    if subprocess.run(command, cwd=workspace, env=environment, check=False).returncode != 0:
+        raise PipelineError(f"dvc repro failed in {workspace}; its messages stand above")
+    print(f"report: {(workspace / REPORT).resolve()}")  # noqa: T201
+
+
+class PipelineError(EpochsLeftError):
+    """A stage of the profile's pipeline failed and has said why."""

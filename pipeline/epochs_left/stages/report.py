@@ -1,0 +1,16 @@
+"""Stage report: from the results to one self-contained HTML file."""
+
+from __future__ import annotations
+
+from epochs_left.reporting import build_report
+from epochs_left.stages._command import stage_parser
+from epochs_left.stages._paths import REPORT, RESULTS
+from epochs_left.storage.atomic import write_bytes_atomically
+from epochs_left.storage.tables import read_result
+
+
+def main() -> None:
+    """Read every result, render, write the report."""
+    stage_parser(__doc__).parse_args()
+    results = {path.name: read_result(path) for path in sorted(RESULTS.iterdir())}
+    write_bytes_atomically(REPORT, build_report(results).encode())

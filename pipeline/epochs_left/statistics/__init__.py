@@ -1,0 +1,1 @@
+"""Pure statistics: folds, scores, bootstrap, conformal intervals."""

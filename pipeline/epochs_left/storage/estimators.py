@@ -1,0 +1,179 @@
+"""Estimators as bytes, without pickle.
+
+xgboost models are kept in xgboost's own binary JSON (UBJSON); everything else in the skops format,
+which names each type and is audited before anything is built. The audit here is narrower than
+skops' own: only the node kinds and types below, so no functions, methods or arbitrary classes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import skops.io
+import xgboost
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
+
+from epochs_left.errors import ModelError
+
+UBJSON = ".ubj"
+SKOPS = ".skops"
+
+#: Types that are loaded beside those that skops trusts itself (scikit-learn's estimators, arrays
+#: and plain values). A regressor that brings a class of its own adds its name here.
+TRUSTED_TYPES = (
+    "epochs_left.regressors._transforms.BoundToTraining",
+    "epochs_left.regressors._transforms.Powers",
+    "epochs_left.regressors.theory.FirstFeature",
+    "numpy.dtype",
+    "sklearn.tree._tree.Tree",
+)
+
+#: Kinds of skops nodes that are loaded: values, containers, arrays, objects; nothing callable.
+TRUSTED_NODES = frozenset(
+    {
+        "DTypeNode",
+        "DictNode",
+        "JsonNode",
+        "ListNode",
+        "NdArrayNode",
+        "ObjectNode",
+        "RandomStateNode",
+        "TreeNode",
+        "TupleNode",
+        "TypeNode",
+    }
+)
+
+_SCHEMA = "schema.json"
+#: The same estimator gives the same bytes: no clock in the archive.
+_ARCHIVE_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def dump_estimator(estimator: BaseEstimator) -> tuple[str, bytes]:
+    """Return the extension of the format and the estimator's bytes.
+
+    Raises
+    ------
+    ModelError
+        If `load_estimator` would refuse a type that the estimator is made of.
+    """
+    if isinstance(estimator, xgboost.XGBModel):
+        return UBJSON, bytes(estimator.get_booster().save_raw(raw_format="ubj"))
+    data = _canonical(skops.io.dumps(estimator))
+    _audit(data)
+    return SKOPS, data
+
+
+def load_estimator(extension: str, data: bytes) -> Any:
+    """Rebuild an estimator from the bytes of `dump_estimator`; its predictions are bit-equal.
+
+    The caller has verified the SHA-256 of ``data``: xgboost itself trusts what it parses.
+
+    Raises
+    ------
+    ModelError
+        For another extension, a type or node kind that is not on the list, bytes that are no
+        estimator, or an estimator that another version of scikit-learn made.
+    """
+    loaders = {UBJSON: _load_ubjson, SKOPS: _load_skops}
+    if extension not in loaders:
+        raise ModelError(
+            f"an estimator is {' or '.join(sorted(loaders))}, got {extension!r}; "
+            "fit the bundle again"
+        )
+    return loaders[extension](data)
+
+
+def _load_ubjson(data: bytes) -> xgboost.XGBModel:
+    # xgboost ends the process on bytes that are no object; it reports most other faults.
+    if not (data.startswith(b"{") and data.endswith(b"}")):
+        raise ModelError("unreadable xgboost model: not a UBJSON object; fit the bundle again")
+    try:
+        booster = xgboost.Booster(model_file=bytearray(data))
+        objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+        is_classifier = objective.startswith(("binary:", "multi:"))
+        model = xgboost.XGBClassifier() if is_classifier else xgboost.XGBRegressor()
+        model.load_model(bytearray(data))
+    except xgboost.core.XGBoostError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"unreadable xgboost model: {reason}; fit the bundle again") from error
+    return model
+
+
+def _load_skops(data: bytes) -> Any:
+    _audit(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        try:
+            return skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+        except InconsistentVersionWarning as warning:
+            raise ModelError(
+                f"bundle made with scikit-learn {warning.original_sklearn_version}, found "
+                f"{warning.current_sklearn_version}; install that version or fit the bundle again"
+            ) from warning
+        except Exception as error:
+            raise _unreadable(error) from error
+
+
+def _audit(data: bytes) -> None:
+    """Raise ModelError unless every node of the skops archive is on the lists."""
+    nodes: set[str] = set()
+
+    def note(item: dict[str, Any]) -> dict[str, Any]:
+        if "__loader__" in item:
+            nodes.add(str(item["__loader__"]))
+        return item
+
+    try:
+        with ZipFile(io.BytesIO(data)) as archive:
+            json.loads(archive.read(_SCHEMA), object_hook=note)
+        types = set(skops.io.get_untrusted_types(data=data))
+    except Exception as error:
+        raise _unreadable(error) from error
+    refused = sorted((nodes - TRUSTED_NODES) | (types - set(TRUSTED_TYPES)))
+    if refused:
+        raise ModelError(
+            f"the estimator holds {', '.join(refused)}, which is not on the list of trusted types; "
+            "use a bundle that `epochs-left` made"
+        )
+
+
+def _unreadable(error: Exception) -> ModelError:
+    """Whatever a malformed archive provokes in zipfile, json, numpy or skops means the same."""
+    return ModelError(f"unreadable skops file: {error}; fit the bundle again")
+
+
+def _canonical(data: bytes) -> bytes:
+    """Return the same skops archive with bytes that depend on the estimator alone.
+
+    skops names nodes and arrays by their memory address and stamps the time.
+    """
+    numbers: dict[Any, int] = {}
+    renamed: dict[str, str] = {}
+
+    def renumber(item: dict[str, Any]) -> dict[str, Any]:
+        if "__id__" in item:
+            item["__id__"] = numbers.setdefault(item["__id__"], len(numbers) + 1)
+        if item.get("__loader__") == "NdArrayNode" and "file" in item:
+            item["file"] = renamed.setdefault(item["file"], f"{len(renamed)}.npy")
+        return item
+
+    with ZipFile(io.BytesIO(data)) as archive:
+        schema = json.loads(archive.read(_SCHEMA), object_hook=renumber)
+        arrays = {new: archive.read(old) for old, new in renamed.items()}
+    text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+    return _zipped(arrays | {_SCHEMA: text.encode()})
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(ZipInfo(name, _ARCHIVE_DATE), content, compress_type=ZIP_DEFLATED)
+    return buffer.getvalue()

@@ -1,0 +1,108 @@
+"""Tables and small results as files: Parquet and JSON, published whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from epochs_left.errors import InputOutputError, IntegrityError
+from epochs_left.storage.atomic import write_bytes_atomically
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON; NaN and infinity are refused (ValueError)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    write_bytes_atomically(path, text.encode())
+
+
+def write_result(path: Path, value: Any) -> None:
+    """Write a result as its name says: an Arrow table as Parquet, plain data as JSON."""
+    if path.suffix == ".parquet":
+        write_table(path, [value])
+    else:
+        write_json(path, value)
+
+
+def read_result(path: Path) -> Any:
+    """Return what `write_result` wrote."""
+    return read_table(path) if path.suffix == ".parquet" else read_json(path)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of ours holds.
+
+    Raises
+    ------
+    InputOutputError
+        If it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise _missing(path, error) from error
+
+
+def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
+    """Write tables of one schema as the row groups of one Parquet file; return the rows.
+
+    Streams: one table is in memory at a time.
+
+    Raises
+    ------
+    ValueError
+        If there is no table.
+    InputOutputError
+        If the file cannot be written; an old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+    rows = 0
+    writer: pq.ParquetWriter | None = None
+    try:
+        for batch in batches:
+            writer = writer or pq.ParquetWriter(
+                temporary, batch.schema, compression="zstd", write_page_checksum=True
+            )
+            writer.write_table(batch)
+            rows += batch.num_rows
+        if writer is None:
+            raise ValueError(f"no rows to write to {path}")
+        writer.close()
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputOutputError(f"cannot write {path}: {reason}; free space and repeat") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return a Parquet table of ours, page checksums verified.
+
+    Raises
+    ------
+    InputOutputError
+        If the file is missing.
+    IntegrityError
+        If it is damaged.
+    """
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise _missing(path, error) from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise IntegrityError(
+            f"{path} is damaged: {error}; make it again with `dvc repro`"
+        ) from error
+
+
+def _missing(path: Path, error: OSError) -> InputOutputError:
+    return InputOutputError(f"cannot read {path}: {error.strerror}; run `dvc repro` first")

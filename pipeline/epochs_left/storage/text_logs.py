@@ -1,0 +1,227 @@
+"""Logs in text: CSV and JSON Lines. Every reader keeps to bounded blocks of the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+
+from epochs_left.errors import DataError
+
+#: Bytes of one batch.
+BLOCK_BYTES = 8 * 2**20
+#: A longer line is no row of a log.
+MAX_LINE_BYTES = 4 * BLOCK_BYTES
+BOM = b"\xef\xbb\xbf"
+
+_NOT_UTF8 = "expected UTF-8 text, found other bytes; save the file as UTF-8"
+_SHOWN = 40
+
+
+class CsvLog:
+    """A CSV file with a header; all values stay text, so that nothing is guessed."""
+
+    n_rows = None
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._written = _header(next(_blocks_of_lines(file, quoted=True)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names in the header, without the blanks around them."""
+        return tuple(name.strip() for name in self._written)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield tables of text columns.
+
+        Raises
+        ------
+        DataError
+            If a row has too few or too many fields, is not UTF-8, or a quotation mark stays open.
+        """
+        written = dict(zip(self.columns, self._written, strict=True))
+        wanted = {written[name]: name for name in columns if name in written}
+        first_row = 0
+        for number, block in enumerate(_blocks_of_lines(self._file, quoted=True)):
+            # The first block starts with the header, which names the columns itself.
+            names = self._written if number else []
+            table = _parse_csv(block, names, list(wanted), first_row)
+            first_row += table.num_rows
+            yield table.rename_columns([wanted[name] for name in table.column_names])
+
+
+def _header(block: bytes) -> list[str]:
+    text = block.removeprefix(BOM).lstrip(b"\r\n").decode("utf-8", errors="replace")
+    try:
+        names = next(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(f"expected a header with column names, found none ({error})") from error
+    if any("\ufffd" in name for name in names):
+        raise DataError(_NOT_UTF8)
+    for separator in (";", "\t"):
+        if len(names) == 1 and separator in names[0]:
+            raise DataError(f"expected columns separated by ',', found {separator!r}; convert them")
+    return names
+
+
+def _parse_csv(block: bytes, names: list[str], columns: list[str], first_row: int) -> pa.Table:
+    """Parse in parallel; where that fails, once more in order, which knows the number of a row."""
+    try:
+        return _read_csv(block, names, columns, None)
+    except (pa.ArrowException, UnicodeDecodeError):
+        bad: list[pa_csv.InvalidRow] = []
+    try:
+        return _read_csv(block, names, columns, bad)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        if bad:
+            number = first_row + bad[0].number - (0 if names else 1)
+            raise DataError(
+                f"data row {number}: expected {bad[0].expected_columns} fields, "
+                f"got {bad[0].actual_columns}: {_shown(bad[0].text)}; mend or remove the row"
+            ) from error
+        if "UTF8" in str(error) or isinstance(error, UnicodeDecodeError):
+            raise DataError(_NOT_UTF8) from error
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"expected a CSV table ({reason}); write it again") from error
+
+
+def _read_csv(
+    block: bytes, names: list[str], columns: list[str], bad: list[pa_csv.InvalidRow] | None
+) -> pa.Table:
+    def note(row: pa_csv.InvalidRow) -> str:
+        if bad is not None:
+            bad.append(row)
+        return "error"
+
+    return pa_csv.read_csv(
+        pa.BufferReader(block),
+        read_options=pa_csv.ReadOptions(
+            column_names=names, use_threads=bad is None, block_size=max(len(block), 1)
+        ),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+        convert_options=pa_csv.ConvertOptions(
+            column_types={name: pa.string() for name in columns}, include_columns=columns
+        ),
+    )
+
+
+class JsonLinesLog:
+    """One JSON object a line; a key that a row does not have is a missing value."""
+
+    n_rows = None
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        first = next(_blocks_of_lines(file, quoted=False))
+        self._columns = tuple(_parse_lines(first, None, 0).column_names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Keys in the first block of lines."""
+        return self._columns
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield tables of those ``columns`` that appear in their lines.
+
+        Raises
+        ------
+        DataError
+            If a line is not a JSON object, is cut short, or names a key twice.
+        """
+        first_row = 0
+        for block in _blocks_of_lines(self._file, quoted=False):
+            table = _parse_lines(block, columns, first_row)
+            first_row += table.num_rows
+            yield table.select([name for name in columns if name in table.column_names])
+
+
+def _blocks_of_lines(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
+    """Yield blocks of whole lines, without those that are blank from end to end.
+
+    Parameters
+    ----------
+    quoted
+        Whether a line end between quotation marks is part of a value.
+    """
+    file.seek(0)
+    rest = file.read(len(BOM)).removeprefix(BOM)
+    while block := file.read(BLOCK_BYTES):
+        whole, end, rest = (rest + block).rpartition(b"\n")
+        if quoted and whole.count(b'"') % 2:
+            whole, rest = b"", whole + end + rest
+        if len(rest) > MAX_LINE_BYTES:
+            raise DataError(
+                f"expected lines below {MAX_LINE_BYTES:,} bytes, found a longer one or a "
+                "quotation mark that stays open; mend the file"
+            )
+        if whole.strip():
+            yield whole + b"\n"
+    if quoted and rest.count(b'"') % 2:
+        raise DataError("unterminated quotation mark: it is opened and never closed; mend it")
+    if rest.strip():
+        yield rest + b"\n"
+
+
+def _parse_lines(block: bytes, columns: Sequence[str] | None, first_row: int) -> pa.Table:
+    """Parse with Arrow; what it refuses or would reinterpret goes through Python, slowly."""
+    try:
+        table = pa_json.read_json(pa.BufferReader(block))
+    except (pa.ArrowException, UnicodeDecodeError):
+        return _parse_lines_slowly(block, columns, first_row)
+    if any(pa.types.is_timestamp(field.type) for field in table.schema):
+        # A run called 2024-05-01 is a name, which Arrow reads as a date.
+        return _parse_lines_slowly(block, columns, first_row)
+    return table
+
+
+def _parse_lines_slowly(block: bytes, columns: Sequence[str] | None, first_row: int) -> pa.Table:
+    rows = [
+        _parse_line(line, row)
+        for row, line in enumerate(filter(bytes.strip, block.splitlines()), start=first_row + 1)
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    kept = [name for name in names if columns is None or name in columns]
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in kept})
+
+
+def _parse_line(line: bytes, row: int) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            raise DataError(f"data row {row}: duplicated keys in {_shown(str(keys))}; drop one")
+        return dict(pairs)
+
+    try:
+        found = json.loads(line, object_pairs_hook=unique)
+    except UnicodeDecodeError as error:
+        raise DataError(f"data row {row}: {_NOT_UTF8}") from error
+    except (ValueError, RecursionError) as error:
+        text = _shown(line.decode(errors="replace"))
+        raise DataError(
+            f"data row {row}: expected a whole JSON object, got {text}; mend or remove the line"
+        ) from error
+    if not isinstance(found, dict):
+        raise DataError(f"data row {row}: expected a JSON object, got {_shown(str(found))}")
+    return found
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Return an Arrow array; mixed values become text, which says later where it is no number."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array(
+            [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
+        )
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return repr(short)

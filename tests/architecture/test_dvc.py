@@ -1,0 +1,114 @@
+"""dvc.yaml against the code: a stage depends on what it imports, no less and no more."""
+
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+from epochs_left.registry import module_names
+from epochs_left.regressors import REGRESSORS
+from epochs_left.storage.params import load_params
+from epochs_left.workloads import WORKLOADS
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "pipeline/epochs_left/"
+
+# Packages whose modules are found by scanning: reaching the package reaches them all.
+SCANNED = ("evaluation", "features", "regressors", "reporting", "simulation", "workloads")
+
+# The regressors that one fit reads: its own file and the shared ones, so that an edit of one
+# regressor does not fit the others again.
+FIT_READS = "regressors/${item}.py"
+
+
+def stages() -> dict[str, Any]:
+    document = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+    return {name: stage.get("do", stage) for name, stage in document["stages"].items()}
+
+
+STAGES = stages()
+
+
+def imported_modules(stage: str) -> set[str]:
+    graph = grimp.build_graph("epochs_left")
+    found: set[str] = set()
+    to_visit = [f"epochs_left.stages.{stage}", "epochs_left.stages.__main__"]
+    while to_visit:
+        module = to_visit.pop()
+        if module in found:
+            continue
+        found.add(module)
+        to_visit += graph.find_modules_directly_imported_by(module)
+        if module.removeprefix("epochs_left.") in SCANNED:
+            to_visit += graph.find_descendants(module)
+        if "." in module:
+            to_visit.append(module.rpartition(".")[0])
+    return found
+
+
+def as_dependency(module: str) -> str | None:
+    """The path that dvc.yaml names for a module: a file of the base, a stage, or a subpackage."""
+    parts = module.split(".")[1:]
+    if not parts:
+        return None
+    if parts[0] == "stages":
+        return "/".join(parts) + ".py" if len(parts) > 1 else None
+    place = ROOT / PACKAGE / parts[0]
+    return parts[0] if place.is_dir() else f"{parts[0]}.py"
+
+
+def code_dependencies(stage: str) -> set[str]:
+    deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(PACKAGE)}
+    names = {dep.removeprefix(PACKAGE) for dep in deps}
+    # The version in __init__.py is read by what writes it down; it is no unit of its own.
+    return {"regressors" if name.startswith("regressors/") else name for name in names} - {
+        "__init__.py"
+    }
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_depends_on_exactly_what_it_imports(stage: str) -> None:
+    wanted = {as_dependency(module) for module in imported_modules(stage)} - {None}
+    assert code_dependencies(stage) == wanted
+
+
+def test_fit_depends_on_its_own_regressor_and_the_shared_files() -> None:
+    deps = {dep.removeprefix(PACKAGE) for dep in STAGES["fit"]["deps"]}
+    shared = {
+        f"regressors/{name}.py"
+        for name in module_names("epochs_left.regressors")
+        if name.startswith("_")
+    }
+    assert {dep for dep in deps if dep.startswith("regressors")} == shared | {
+        "regressors/__init__.py",
+        FIT_READS,
+    }
+
+
+def test_every_output_is_a_child_of_a_products_folder() -> None:
+    for stage in STAGES.values():
+        for out in stage["outs"]:
+            folder, _, child = out.partition("/")
+            assert folder in {"data", "features", "models", "reports"}
+            assert child
+
+
+def test_params_name_every_registered_regressor() -> None:
+    """dvc.yaml makes a stage of each name in the list; a forgotten one would never be fitted."""
+    params = load_params(ROOT / "pipeline/params.yaml")
+    assert sorted(params["fit"]["regressors"]) == list(REGRESSORS)
+
+
+def test_every_workload_has_its_parameters() -> None:
+    params = load_params(ROOT / "pipeline/params.yaml")
+    assert set(WORKLOADS) <= set(params)
+
+
+def test_profiles_override_known_parameters_alone() -> None:
+    from epochs_left.storage.params import merged
+
+    params = load_params(ROOT / "pipeline/params.yaml")
+    for profile in (ROOT / "pipeline/profiles").glob("*.yaml"):
+        assert merged(params, load_params(profile)) != params

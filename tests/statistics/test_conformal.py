@@ -1,0 +1,158 @@
+"""Group conformal offsets: against the order statistic, and by their coverage of new runs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from epochs_left.statistics.conformal import LEVELS, conformal_offsets, offsets_at
+from epochs_left.statistics.folds import grouped_folds, row_wise_folds
+
+SEEDS = range(5)
+
+
+def residuals(seed: int, n_groups: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(n_groups), rng.integers(1, 30, size=n_groups))
+    return rng.normal(size=n_groups)[group] + 0.1 * rng.normal(size=group.size), group
+
+
+@pytest.mark.parametrize("n_groups", [19, 20, 99, 100, 250])
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.8, 0.9])
+def test_one_row_a_group_is_the_split_conformal_order_statistic(
+    n_groups: int, level: float
+) -> None:
+    """With single rows the rank is ceil((1 - alpha / 2) (K + 1)), counted from either side."""
+    values = np.random.default_rng(n_groups).normal(size=n_groups)
+    rank = math.ceil(round((1 + level) / 2 * (n_groups + 1), 9))
+    ordered = np.sort(values)
+    _, lower, upper = conformal_offsets(values, np.arange(n_groups), levels=[level])
+    assert upper[0] == ordered[rank - 1]
+    assert lower[0] == ordered[n_groups - rank]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_offsets_equal_a_slow_reference(seed: int) -> None:
+    """Search every residual for the smallest one that enough of the groups' mass lies below."""
+    values, group = residuals(seed)
+    n_groups = np.unique(group).size
+
+    def mass_within(bound: float) -> float:
+        shares = [np.mean(values[group == name] <= bound) for name in range(n_groups)]
+        return float(np.sum(shares)) / (n_groups + 1)
+
+    for level in (0.3, 0.8, 0.9):
+        wanted = (1 + level) / 2 - 1e-12
+        slow = min(value for value in values if mass_within(value) >= wanted)
+        assert conformal_offsets(values, group, levels=[level])[2][0] == slow
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_higher_levels_are_never_narrower(seed: int) -> None:
+    levels, lower, upper = conformal_offsets(*residuals(seed))
+    assert np.all(np.diff(levels) > 0)
+    assert np.all(np.diff(lower) <= 0)
+    assert np.all(np.diff(upper) >= 0)
+    assert np.all(lower <= upper)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_more_rows_of_the_same_run_change_nothing(seed: int) -> None:
+    values, group = residuals(seed)
+    times = np.where(group == 3, 50, 1)
+    plain = conformal_offsets(values, group)
+    repeated = conformal_offsets(np.repeat(values, times), np.repeat(group, times))
+    for one, other in zip(plain, repeated, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mirrored_residuals_mirror_the_offsets(seed: int) -> None:
+    values, group = residuals(seed)
+    _, lower, upper = conformal_offsets(values, group)
+    _, mirrored_lower, mirrored_upper = conformal_offsets(-values, group)
+    np.testing.assert_array_equal(mirrored_lower, -upper)
+    np.testing.assert_array_equal(mirrored_upper, -lower)
+
+
+def test_weights_share_the_mass_within_a_group_alone() -> None:
+    values, group = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0, 0, 1, 1])
+    heavy_low = conformal_offsets(values, group, np.array([9.0, 1.0, 9.0, 1.0]), levels=[0.1])
+    heavy_high = conformal_offsets(values, group, np.array([1.0, 9.0, 1.0, 9.0]), levels=[0.1])
+    assert heavy_low[2][0] == 0.0
+    assert heavy_high[2][0] == 1.0
+    scaled = conformal_offsets(values, group, np.array([900.0, 100.0, 9.0, 1.0]), levels=[0.1])
+    assert scaled[2][0] == heavy_low[2][0]
+
+
+def test_levels_that_the_groups_cannot_support_are_left_out() -> None:
+    for n_groups in (1, 2, 19, 39):
+        levels, _, _ = conformal_offsets(np.arange(n_groups) * 1.0, np.arange(n_groups))
+        assert levels.tolist() == [x for x in LEVELS if x <= 1 - 2 / (n_groups + 1) + 1e-9]
+
+
+GRID = (np.array([0.5, 0.8, 0.9]), np.array([-1.0, -2.0, -3.0]), np.array([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("level", "bound"), [(0.1, 1), (0.5, 1), (0.51, 2), (0.8, 2), (0.85, 3), (0.9, 3)]
+)
+def test_between_grid_points_the_next_level_answers(level: float, bound: float) -> None:
+    assert offsets_at(level, GRID) == (-bound, bound)
+
+
+def test_above_the_grid_nothing_finite_is_supported() -> None:
+    assert offsets_at(0.95, GRID) == (-math.inf, math.inf)
+    assert offsets_at(0.5, (np.empty(0), np.empty(0), np.empty(0))) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 1.5, math.nan])
+def test_level_outside_zero_to_one_is_refused(level: float) -> None:
+    with pytest.raises(ValueError, match="level must lie in"):
+        offsets_at(level, GRID)
+
+
+def nearest(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """A model that memorises: the target of the training row with the nearest feature."""
+    return y[np.argmin(abs(at[:, None] - x), axis=1)]
+
+
+def coverage_of_new_runs(seed: int, level: float) -> tuple[float, float]:
+    """Coverage by group conformal and by row-wise split conformal, same data and model.
+
+    The rows of a run share a feature and an error, so a memorising model knows a run that it has
+    seen: row-wise calibration residuals are those of known runs.
+    """
+    rng = np.random.default_rng(seed)
+    n_runs, n_new = 40, 40
+    rows = rng.integers(3, 12, size=n_runs)
+    run = np.repeat(np.arange(n_runs), rows)
+    feature, effect = rng.normal(size=(2, n_runs + n_new))
+    x, y = feature[run], (feature + effect)[run] + 0.05 * rng.normal(size=run.size)
+    new = np.arange(n_runs, n_runs + n_new)
+    actual = (feature + effect)[new] + 0.05 * rng.normal(size=n_new)
+
+    out_of_fold = np.empty_like(y)
+    for train, test in grouped_folds(run, 5, seed):
+        out_of_fold[test] = nearest(x[train], y[train], x[test])
+    by_group = offsets_at(level, conformal_offsets(y - out_of_fold, run))
+    grouped = actual - nearest(x, y, feature[new])
+
+    train, held_out = row_wise_folds(run.size, 2, seed)[0]
+    leaked = y[held_out] - nearest(x[train], y[train], x[held_out])
+    by_row = offsets_at(level, conformal_offsets(leaked, np.arange(held_out.size)))
+    split = actual - nearest(x[train], y[train], feature[new])
+    return (
+        float(np.mean((by_group[0] <= grouped) & (grouped <= by_group[1]))),
+        float(np.mean((by_row[0] <= split) & (split <= by_row[1]))),
+    )
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9])
+def test_new_runs_are_covered_and_row_wise_conformal_under_covers(level: float) -> None:
+    """Over 100 data sets; the standard error of the mean coverage is below .01."""
+    grouped, row_wise = np.mean([coverage_of_new_runs(s, level) for s in range(100)], axis=0)
+    assert level - 0.02 <= grouped <= level + 0.08
+    assert row_wise < level - 0.1
