@@ -91,6 +91,7 @@ class FeaturizeSettings:
     """Which examples and which features the feature table holds."""
 
     epochs_per_run: int
+    landmarks: tuple[int, ...]
     locked_share: float
     groups: str | tuple[str, ...]
 
@@ -117,7 +118,6 @@ class EvaluateSettings:
     """Bootstrap and the studies that `evaluate` makes."""
 
     bootstrap_replicates: int
-    landmarks: tuple[int, ...]
     plane_points: int
     plane_lr: float
 

@@ -49,14 +49,14 @@ def imported_modules(stage: str) -> set[str]:
 
 
 def as_dependency(module: str) -> str | None:
-    """The path that dvc.yaml names for a module: a file of the base, a stage, or a subpackage."""
+    """The path that dvc.yaml names for a module: a scanned package as a whole, else the file."""
     parts = module.split(".")[1:]
     if not parts:
         return None
-    if parts[0] == "stages":
-        return "/".join(parts) + ".py" if len(parts) > 1 else None
-    place = ROOT / PACKAGE / parts[0]
-    return parts[0] if place.is_dir() else f"{parts[0]}.py"
+    if parts[0] in SCANNED:
+        return parts[0]
+    path = "/".join(parts)
+    return f"{path}.py" if (ROOT / PACKAGE / f"{path}.py").is_file() else None
 
 
 def code_dependencies(stage: str) -> set[str]:

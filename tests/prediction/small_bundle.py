@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from epochs_left.features import compute_features, groups_of_view
 from epochs_left.regressors import REGRESSORS
 from epochs_left.schema import SCHEMA_VERSION, View
 from epochs_left.statistics.conformal import conformal_offsets
-from epochs_left.statistics.scales import SCALES
+from epochs_left.statistics.scales import SCALES, Scale
 from epochs_left.storage.bundles import (
     BundleManifest,
     ResidualQuantiles,
@@ -83,6 +84,39 @@ def make_bundles(folder: Path) -> None:
     save(folder, "xgboost-oracle", "xgboost", GROUPS, view=View.ORACLE)
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Rows of curves before they reach the target."""
+
+    names: tuple[str, ...]
+    X: NDArray[np.float32]
+    masked: NDArray[np.float32]
+    converges: NDArray[np.bool_]
+    remaining: NDArray[np.float64]
+    elapsed: NDArray[np.float64]
+    run: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, curves: Curves, wanted: tuple[str, ...]) -> Examples:
+        groups = groups_of_view(View.CAUSAL, wanted)
+        computed = compute_features(curves.trajectories(), groups)
+        free = {name for group in groups if group.name in LOSS_ONLY for name in group.units}
+        below = curves.loss <= TARGET
+        hit = np.where(below.any(axis=1), below.argmax(axis=1), -1)[:, None]
+        running = ~np.logical_or.accumulate(below, axis=1)
+        run, t = np.nonzero(running)
+        X = np.stack([values[running] for values in computed.values()], axis=1)
+        return cls(
+            names=tuple(computed),
+            X=X,
+            masked=np.where([name in free for name in computed], X, np.float32(np.nan)),
+            converges=hit[run, 0] >= 0,
+            remaining=(hit[run, 0] - t).astype(float),
+            elapsed=t.astype(float),
+            run=run,
+        )
+
+
 def save(
     folder: Path,
     bundle_id: str,
@@ -92,46 +126,27 @@ def save(
     view: View = View.CAUSAL,
     n_params: list[int] | None = None,
 ) -> None:
-    """Fit and write one bundle."""
-    curves = Curves.draw(seed=1)
-    groups = groups_of_view(View.CAUSAL, wanted)
-    computed = compute_features(curves.trajectories(), groups)
-    names = tuple(computed)
-    running = np.minimum.accumulate(curves.loss, axis=1) > TARGET
-    t = np.broadcast_to(np.arange(N_EPOCHS), running.shape)
-    hit = np.where((~running).any(axis=1), (~running).argmax(axis=1), -1)[:, None]
-    converges = np.broadcast_to(hit >= 0, running.shape)
-    X = np.stack([computed[name][running] for name in names], axis=1)
-    free = {name for group in groups if group.name in LOSS_ONLY for name in group.units}
-    masked = np.where([name in free for name in names], X, np.float32(np.nan))
-    label, remaining, elapsed = converges[running], (hit - t)[running], t[running]
-    run = np.broadcast_to(np.arange(len(hit))[:, None], running.shape)[running]
+    """Fit on some curves, measure the intervals on others, and write the bundle."""
+    train = Examples.of(Curves.draw(seed=1), wanted)
+    calibrate = Examples.of(Curves.draw(seed=4), wanted)
     scale = SCALES[REGRESSORS[regressor].scale]
-    when = REGRESSORS[regressor].build(0)
-    if isinstance(when, XGBRegressor):
-        when.set_params(n_estimators=30, n_jobs=1)
-    twice = np.concatenate([X, masked])
-    y = scale.forward(remaining[label].astype(float), elapsed[label].astype(float))
-    when.fit(np.concatenate([X[label], masked[label]]), np.concatenate([y, y]))
-    whether = XGBClassifier(n_estimators=20, max_depth=3, n_jobs=1)
-    whether.fit(twice, np.concatenate([label, label]).astype(int))
+    when = fit_when(regressor, train, scale)
+    whether = XGBClassifier(n_estimators=20, max_depth=4, n_jobs=1)
+    label = train.converges.astype(int)
+    whether.fit(np.concatenate([train.X, train.masked]), np.concatenate([label, label]))
 
     def offsets(inputs: NDArray[np.float32]) -> ResidualQuantiles:
-        value = np.asarray(when.predict(inputs[label]), dtype=float)
-        predicted = scale.inverse(value, elapsed[label].astype(float))
-        residual = np.log1p(remaining[label]) - np.log1p(predicted)
-        parts = conformal_offsets(residual, run[label])
+        rows = calibrate.converges
+        value = np.asarray(when.predict(inputs[rows]), dtype=float)
+        predicted = scale.inverse(value, calibrate.elapsed[rows])
+        residual = np.log1p(calibrate.remaining[rows]) - np.log1p(predicted)
+        parts = conformal_offsets(residual, calibrate.run[rows])
         levels, lower, upper = (tuple(part.tolist()) for part in parts)
         return ResidualQuantiles(levels=levels, lower=lower, upper=upper)
 
-    files = {
-        f"time{(when_dump := dump_estimator(when))[0]}": when_dump[1],
-        f"converges{(whether_dump := dump_estimator(whether))[0]}": whether_dump[1],
-        "reference.parquet": dump_columns(
-            dict(zip(names, X[:: max(1, len(X) // 1500)][:1500].T, strict=True))
-        ),
-    }
-    low, high = X.min(axis=0).tolist(), X.max(axis=0).tolist()
+    reference = train.X[:: len(train.X) // 1500][:1500]
+    low, high = train.X.min(axis=0).tolist(), train.X.max(axis=0).tolist()
+    extension, data = dump_estimator(when)
     manifest = BundleManifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=bundle_id,
@@ -139,14 +154,30 @@ def save(
         regressor=regressor,
         title="Small",
         scale=scale.name,
-        features=names,
+        features=train.names,
         target=TARGET,
-        ranges=dict(zip(names, zip(low, high, strict=True), strict=True)),
+        ranges=dict(zip(train.names, zip(low, high, strict=True), strict=True)),
         vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
-        residual_quantiles={"all": offsets(X), "loss_only": offsets(masked)},
+        residual_quantiles={"all": offsets(calibrate.X), "loss_only": offsets(calibrate.masked)},
         training={"n_runs": N_RUNS} | ({"n_params": n_params} if n_params else {}),
         scores={},
         versions={"epochs-left": "test"},
         files={},
     )
+    files = {
+        f"time{extension}": data,
+        "converges.ubj": dump_estimator(whether)[1],
+        "reference.parquet": dump_columns(dict(zip(train.names, reference.T, strict=True))),
+    }
     save_bundle(folder / bundle_id, manifest, files)
+
+
+def fit_when(regressor: str, train: Examples, scale: Scale) -> Any:
+    """Fit with every input and with the loss alone, as real bundles are."""
+    when = REGRESSORS[regressor].build(0)
+    if isinstance(when, XGBRegressor):
+        when.set_params(n_estimators=30, n_jobs=1)
+    rows = train.converges
+    y = scale.forward(train.remaining[rows], train.elapsed[rows])
+    when.fit(np.concatenate([train.X[rows], train.masked[rows]]), np.concatenate([y, y]))
+    return when

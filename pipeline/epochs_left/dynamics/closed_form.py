@@ -27,6 +27,8 @@ NORMAL_CONVERGED_SHARE = 2 / np.pi * np.arctan(np.sqrt(2))
 def reaches_solution(params: FloatArray) -> BoolArray:
     """Return whether descent from ``params`` reaches zero loss: ``|w2 - w1| > |b|``.
 
+    On the boundary itself, a null set, abs'(0) = 0 decides, and the closed form says nothing.
+
     Parameters
     ----------
     params

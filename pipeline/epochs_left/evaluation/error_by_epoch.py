@@ -19,7 +19,7 @@ def error_by_epoch(context: EvaluationContext) -> list[dict[str, Any]]:
     """Return the median relative error at landmark epochs, one row a run, locked test set."""
     locked = context.locked
     entries = []
-    for epoch in context.settings.landmarks:
+    for epoch in sorted(locked.loc[locked["landmark"], "epoch"].unique().tolist()):
         rows = landmark_rows(locked["run_id"].to_numpy(), locked["epoch"].to_numpy(), epoch)
         rows = rows[(locked["landmark"] & locked["converged"]).to_numpy()[rows]]
         if rows.size >= _MIN_RUNS:

@@ -73,9 +73,14 @@ def parameter_plane_summary(context: EvaluationContext) -> dict[str, Any]:
 
 
 def _grid(points: int) -> FloatArray:
-    """Return (w1, w2, b) of the grid's centres, shape ``(points^2, 3)``."""
+    """Return (w1, w2, b) over the grid, shape ``(points * (points - 1), 3)``.
+
+    The values of b lie half-way between those of w2 - w1: on the boundary |w2 - w1| = |b| itself
+    the closed form does not hold.
+    """
     axis = np.linspace(-_EXTENT, _EXTENT, points)
-    w_minus, b = (part.ravel() for part in np.meshgrid(axis, axis))
+    between = (axis[1:] + axis[:-1]) / 2
+    w_minus, b = (part.ravel() for part in np.meshgrid(axis, between))
     return np.stack([-w_minus / 2, w_minus / 2, b], axis=1)
 
 

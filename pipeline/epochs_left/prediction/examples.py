@@ -1,7 +1,7 @@
 """From recorded runs to training examples: which epochs, with which features.
 
-An example is a run at an epoch t before its end. The epochs of a run are drawn one from each of
-equally long strata, so that every epoch is equally likely and a run is covered evenly.
+An example is a run at an epoch t before its end. The epochs of a run are equally far apart from a
+random start, so that every epoch is equally likely and a run is covered evenly.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class ExamplePlan:
     epochs_per_run
         Epochs drawn from each run; all of a run that has fewer.
     landmarks
-        Epochs of which locked runs get an example besides, for scores at a fixed epoch.
+        Epochs of which every run that gets there has an example besides: the first epochs are
+        rare in an even draw, and predictions are wanted there.
     locked_share
         Share of lineages in the locked test set.
     root_seed
@@ -86,9 +87,9 @@ def example_epochs(run_id: str, n_epochs: int, plan: ExamplePlan) -> IntArray:
     if n_epochs <= plan.epochs_per_run:
         return np.arange(n_epochs)
     rng = generator(plan.root_seed, key_of(run_id), Purpose.EPOCH_SAMPLE)
-    position = (np.arange(plan.epochs_per_run) + rng.random(plan.epochs_per_run)) * n_epochs
-    # int() of a position in stratum k can reach the next stratum's first epoch, never the same one
-    return np.unique((position / plan.epochs_per_run).astype(np.int64))
+    # Positions are more than one epoch apart, so that no two fall on the same.
+    position = (np.arange(plan.epochs_per_run) + rng.random()) * n_epochs / plan.epochs_per_run
+    return position.astype(np.int64)
 
 
 def examples_of(
@@ -194,12 +195,11 @@ def _column(runs: pa.Table, name: str) -> Any:
 
 def _cells(runs: pa.Table, plan: ExamplePlan) -> tuple[IntArray, IntArray, BoolArray, BoolArray]:
     """Return row, epoch, whether it was drawn and whether it is a landmark, of each example."""
-    locked = locked_lineages(runs["lineage_id"].to_pylist(), plan.locked_share)
     found: list[Mapping[str, Any]] = []
     ids = runs["run_id"].to_pylist()
     for row, n_epochs in enumerate(runs["outcome_epoch"].to_pylist()):
         drawn = example_epochs(ids[row], n_epochs, plan)
-        landmarks = [epoch for epoch in plan.landmarks if locked[row] and epoch < n_epochs]
+        landmarks = [epoch for epoch in plan.landmarks if epoch < n_epochs]
         chosen = np.union1d(drawn, landmarks).astype(np.int64)
         found.append(
             {

@@ -52,6 +52,9 @@ class Examples:
         Epochs t and R, shape ``(n,)``; remaining is NaN where the run did not converge.
     converged
         Whether the run converged, shape ``(n,)``.
+    sampled
+        Whether a row belongs to the even draw of epochs, shape ``(n,)``; the others are landmarks,
+        learnt from but not scored.
     run, lineage
         Labels, shape ``(n,)``.
     """
@@ -62,6 +65,7 @@ class Examples:
     elapsed: FloatArray
     remaining: FloatArray
     converged: BoolArray
+    sampled: BoolArray
     run: IntArray
     lineage: IntArray
 
@@ -74,6 +78,7 @@ class Examples:
             elapsed=self.elapsed[rows],
             remaining=self.remaining[rows],
             converged=self.converged[rows],
+            sampled=self.sampled[rows],
             run=self.run[rows],
             lineage=self.lineage[rows],
         )
@@ -114,6 +119,7 @@ def examples_of_view(
         elapsed=table["epoch"].to_numpy().astype(np.float64),
         remaining=table["remaining"].to_numpy().astype(np.float64),
         converged=table["converged"].to_numpy(),
+        sampled=table["sampled"].to_numpy(),
         run=_codes(table, "run_id"),
         lineage=_codes(table, "lineage_id"),
     )
@@ -147,7 +153,7 @@ class _Fold:
 def out_of_fold(
     spec: RegressorSpec, examples: Examples, settings: FitSettings, root_seed: int, *, jobs: int
 ) -> pa.Table:
-    """Predict examples of converged runs by models that have not seen their fold.
+    """Predict the drawn examples of converged runs by models that have not seen their fold.
 
     Parameters
     ----------
@@ -183,12 +189,13 @@ def _predict_fold(
     in_training = np.zeros(examples.X.shape[0], dtype=np.bool_)
     in_training[fold.train] = True
     model = fit_time(spec, examples.take(in_training), root_seed)
-    inputs = {"all": examples.X[fold.test], "loss_only": examples.masked[fold.test]}
-    elapsed, n = examples.elapsed[fold.test], fold.test.size
+    test = fold.test[examples.sampled[fold.test]]
+    inputs = {"all": examples.X[test], "loss_only": examples.masked[test]}
+    elapsed, n = examples.elapsed[test], test.size
     parts = [
         pa.table(
             {
-                "row": fold.test,
+                "row": test,
                 "split": [fold.split] * n,
                 "availability": [availability] * n,
                 "predicted": predict_remaining(model, SCALES[spec.scale], X, elapsed),

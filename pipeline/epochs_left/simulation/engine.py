@@ -7,10 +7,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import numpy as np
 import pyarrow as pa
 
 from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.schema import EPOCH_MEASURES
 from epochs_left.workloads import Workload
+
+
+class EpochBuffers:
+    """Column buffers for ``capacity`` epoch rows, reused from block to block.
+
+    Attributes
+    ----------
+    run, epoch
+        Index of the run and epoch t of each row, shape ``(capacity,)``, int32.
+    columns
+        Measures in the order of ``schema.EPOCH_MEASURES``, then the parameters; float32, shape
+        ``(n_measures + n_params, capacity)``, so that each column is contiguous.
+    """
+
+    def __init__(self, capacity: int, n_params: int) -> None:
+        self.run = np.zeros(capacity, dtype=np.int32)
+        self.epoch = np.zeros(capacity, dtype=np.int32)
+        self.columns = np.zeros((len(EPOCH_MEASURES) + n_params, capacity), dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

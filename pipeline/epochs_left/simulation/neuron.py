@@ -20,7 +20,7 @@ from epochs_left.dynamics.criterion import RUNNING, Criterion, outcome_code
 from epochs_left.dynamics.xor import N_EXAMPLES, XOR_INPUTS, XOR_TARGETS
 from epochs_left.schema import EPOCH_MEASURES
 from epochs_left.simulation.compiled import compiled
-from epochs_left.simulation.engine import EpochBlock, Outcomes
+from epochs_left.simulation.engine import EpochBlock, EpochBuffers, Outcomes
 from epochs_left.simulation.orders import PERMUTATIONS, order_index
 from epochs_left.workloads import Workload
 from epochs_left.workloads.neuron import NeuronSettings, n_hidden, order_keys
@@ -53,24 +53,6 @@ class NeuronRuns:
     nesterov: np.ndarray[tuple[int], np.dtype[np.bool_]]  # (n,)
     online: np.ndarray[tuple[int], np.dtype[np.bool_]]  # (n,): one example a step, else all four
     order_key: np.ndarray[tuple[int, int], np.dtype[np.uint32]]  # (n, 2)
-
-
-class EpochBuffers:
-    """Column buffers for ``capacity`` epoch rows, reused from block to block.
-
-    Attributes
-    ----------
-    run, epoch
-        Index of the run and epoch t of each row, shape ``(capacity,)``, int32.
-    columns
-        Measures in the order of ``schema.EPOCH_MEASURES``, then the parameters; float32, shape
-        ``(n_measures + n_params, capacity)``, so that each column is contiguous.
-    """
-
-    def __init__(self, capacity: int, n_params: int) -> None:
-        self.run = np.zeros(capacity, dtype=np.int32)
-        self.epoch = np.zeros(capacity, dtype=np.int32)
-        self.columns = np.zeros((N_MEASURES + n_params, capacity), dtype=np.float32)
 
 
 def build_engine(
@@ -224,12 +206,14 @@ def _train_unit(run, row, runs, limits, out, outcomes):  # type: ignore[no-untyp
     while True:
         z1, z2, z3, z4 = b - w1 - w2, b - w1 + w2, b + w1 - w2, b + w1 + w2
         f1, f2, f3, f4 = abs(z1), abs(z2), abs(z3), abs(z4)
-        r1, r2, r3, r4 = f1, f2 - 1.0, f3 - 1.0, f4
-        loss = 0.25 * (r1 * r1 + r2 * r2 + r3 * r3 + r4 * r4)
-        g1, g2, g3, g4 = r1 * _sign(z1), r2 * _sign(z2), r3 * _sign(z3), r4 * _sign(z4)
-        d1 = 0.5 * (g3 - g1 + g4 - g2)
-        d2 = 0.5 * (g2 - g1 + g4 - g3)
-        d3 = 0.5 * (g1 + g2 + g3 + g4)
+        r2, r3 = f2 - 1.0, f3 - 1.0
+        loss = 0.25 * (f1 * f1 + r2 * r2 + r3 * r3 + f4 * f4)
+        # X^T X = 4 I makes the mean of 2 (|z| - y) sign(z) x over the examples 2 theta minus half
+        # the sum of y sign(z) x: from epoch to epoch the chain of operations is a short one.
+        h2, h3 = 0.5 * _sign(z2), 0.5 * _sign(z3)
+        d1 = 2.0 * w1 - (h3 - h2)
+        d2 = 2.0 * w2 - (h2 - h3)
+        d3 = 2.0 * b - (h2 + h3)
         grad_norm = np.sqrt(d1 * d1 + d2 * d2 + d3 * d3)
         update_norm = np.sqrt((w1 - p1) ** 2 + (w2 - p2) ** 2 + (b - p3) ** 2)
         path_length += update_norm
@@ -258,7 +242,9 @@ def _train_unit(run, row, runs, limits, out, outcomes):  # type: ignore[no-untyp
         epoch += 1
         p1, p2, p3 = w1, w2, b
         q1, q2, q3, q4 = f1, f2, f3, f4
-        if not online:
+        if not online and momentum == 0.0:
+            w1, w2, b = w1 - lr * d1, w2 - lr * d2, b - lr * d3
+        elif not online:
             v1, v2, v3 = momentum * v1 + d1, momentum * v2 + d2, momentum * v3 + d3
             if nesterov:
                 w1 -= lr * (d1 + momentum * v1)
@@ -306,26 +292,28 @@ def _activate(z, activation):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _backpropagate(theta, grad, example, scale, activation, n_hidden):  # type: ignore[no-untyped-def]
+def _backpropagate(theta, grad, units, example, scale, activation):  # type: ignore[no-untyped-def]
     """Add the gradient of ``scale * (f - y)^2`` at one example to ``grad``; return f.
 
-    f = sum_j a_j phi(w_j . x + b_j) + c, with theta = (w_1, ..., w_h, b, a, c) flattened.
+    f = sum_j a_j phi(w_j . x + b_j) + c, with theta = (w_1, ..., w_h, b, a, c) flattened; ``units``
+    keeps phi and phi' of each hidden unit in between, shape ``(h, 2)``.
     """
+    n_hidden = units.shape[0]
     x1, x2 = XOR_INPUTS[example, 0], XOR_INPUTS[example, 1]
     bias, out = 2 * n_hidden, 3 * n_hidden
     f = theta[4 * n_hidden]
     for j in range(n_hidden):
         z = theta[2 * j] * x1 + theta[2 * j + 1] * x2 + theta[bias + j]
-        f += theta[out + j] * _activate(z, activation)[0]
+        value, derivative = _activate(z, activation)
+        units[j, 0], units[j, 1] = value, derivative
+        f += theta[out + j] * value
     slope = 2.0 * scale * (f - XOR_TARGETS[example])
     for j in range(n_hidden):
-        z = theta[2 * j] * x1 + theta[2 * j + 1] * x2 + theta[bias + j]
-        value, derivative = _activate(z, activation)
-        inner = slope * theta[out + j] * derivative
+        inner = slope * theta[out + j] * units[j, 1]
         grad[2 * j] += inner * x1
         grad[2 * j + 1] += inner * x2
         grad[bias + j] += inner
-        grad[out + j] += slope * value
+        grad[out + j] += slope * units[j, 0]
     grad[4 * n_hidden] += slope
     return f
 
@@ -340,10 +328,10 @@ def _step(theta, velocity, grad, lr, momentum, nesterov):  # type: ignore[no-unt
 
 
 @compiled
-def _norm(vector):  # type: ignore[no-untyped-def]
+def _distance(vector, other):  # type: ignore[no-untyped-def]
     total = 0.0
-    for value in vector:
-        total += value * value
+    for i in range(vector.size):
+        total += (vector[i] - other[i]) ** 2
     return np.sqrt(total)
 
 
@@ -359,6 +347,8 @@ def _train_hidden(run, row, n_hidden, runs, limits, out, outcomes):  # type: ign
     previous = theta.copy()
     velocity = np.zeros_like(theta)
     grad = np.zeros_like(theta)
+    origin = np.zeros_like(theta)
+    units = np.zeros((n_hidden, 2))
     outputs = np.zeros(N_EXAMPLES)
     path_length = 0.0
     epoch = 0
@@ -366,12 +356,12 @@ def _train_hidden(run, row, n_hidden, runs, limits, out, outcomes):  # type: ign
         grad[:] = 0.0
         loss = kl = 0.0
         for k in range(N_EXAMPLES):
-            f = _backpropagate(theta, grad, k, 0.25, activation, n_hidden)
+            f = _backpropagate(theta, grad, units, k, 0.25, activation)
             loss += 0.25 * (f - XOR_TARGETS[k]) ** 2
             kl += 0.125 * (f - outputs[k]) ** 2
             outputs[k] = f
-        grad_norm = _norm(grad)
-        update_norm = _norm(theta - previous)
+        grad_norm = _distance(grad, origin)
+        update_norm = _distance(theta, previous)
         path_length += update_norm
 
         run_column[row] = run
@@ -399,5 +389,5 @@ def _train_hidden(run, row, n_hidden, runs, limits, out, outcomes):  # type: ign
             order = order_index(epoch, order_keys[run, 0], order_keys[run, 1])
             for i in range(N_EXAMPLES):
                 grad[:] = 0.0
-                _backpropagate(theta, grad, PERMUTATIONS[order, i], 1.0, activation, n_hidden)
+                _backpropagate(theta, grad, units, PERMUTATIONS[order, i], 1.0, activation)
                 _step(theta, velocity, grad, lr, momentum, nesterov)

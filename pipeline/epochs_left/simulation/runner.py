@@ -36,7 +36,14 @@ from epochs_left.workloads import WORKLOADS
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 #: Sources whose edit must make new shards: whatever determines a row.
-_SOURCES = ("simulation", "workloads", "dynamics", "seeding.py", "schema.py")
+_SOURCES = (
+    "dynamics",
+    "schema.py",
+    "seeding.py",
+    "simulation",
+    "storage/epoch_shards.py",
+    "workloads",
+)
 
 #: Libraries whose release may change a rounding.
 _LIBRARIES = ("numpy", "numba", "scipy")

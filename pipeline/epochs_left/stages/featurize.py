@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from epochs_left.config import EvaluateSettings, FeaturizeSettings, parse_settings
+from epochs_left.config import FeaturizeSettings, parse_settings
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup, groups_of_view
 from epochs_left.parallel import parallel_map
 from epochs_left.prediction.examples import ExamplePlan, examples_of
@@ -38,10 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     settings = parse_settings(FeaturizeSettings, params["featurize"], f"{PARAMS}: featurize")
-    evaluate = parse_settings(EvaluateSettings, params["evaluate"], f"{PARAMS}: evaluate")
     plan = ExamplePlan(
         epochs_per_run=settings.epochs_per_run,
-        landmarks=evaluate.landmarks,
+        landmarks=settings.landmarks,
         locked_share=settings.locked_share,
         root_seed=params["root_seed"],
     )

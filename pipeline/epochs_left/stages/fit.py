@@ -36,7 +36,7 @@ def main() -> None:
     settings = parse_settings(FitSettings, params["fit"], f"{PARAMS}: fit")
     spec = REGRESSORS[arguments.regressor]
     table = read_table(FEATURES / FAMILY / "examples.parquet")
-    table = table.filter(pc.and_(pc.invert(table["locked"]), table["sampled"]))
+    table = table.filter(pc.invert(table["locked"]))
     manifest = RunStore(RUNS / FAMILY).manifest
     # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
     with threadpool_limits(limits=1, user_api="blas"):
