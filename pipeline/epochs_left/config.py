@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +84,17 @@ def _convert_scalar(kind: type, value: Any, where: str) -> Any:
         raise UsageError(
             f"{where}: expected {kind.__name__}, got {value!r} ({type(value).__name__})"
         )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where}: expected a finite number, got {value!r}")
     return value
+
+
+def root_seed_of(params: Mapping[str, Any], where: str) -> int:
+    """Return ``root_seed`` of a parameter file, an integer of at least 0 (UsageError)."""
+    seed = _convert_scalar(int, params.get("root_seed"), f"{where}.root_seed")
+    if seed < 0:
+        raise UsageError(f"{where}.root_seed: expected 0 or more, got {seed}")
+    return int(seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +108,7 @@ class FeaturizeSettings:
 
     def __post_init__(self) -> None:
         check_range("epochs_per_run", self.epochs_per_run, 1, 100_000)
+        check_range("landmarks", min(self.landmarks), 0, 1_000_000)
         check_range("locked_share", self.locked_share, 0.01, 0.9)
 
 

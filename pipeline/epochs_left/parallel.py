@@ -6,9 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from epochs_left.errors import InputOutputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+#: Times that the tasks of killed workers are handed out.
+_ATTEMPTS = 3
 
 
 def parallel_map(
@@ -22,8 +28,28 @@ def parallel_map(
         Workers; 1 stays in this thread. Results must carry what identifies them.
     threads
         Use threads: for work that leaves the interpreter, where a process would only copy data.
+
+    Raises
+    ------
+    InputOutputError
+        If workers were killed again and again; what they had not finished was tried again.
     """
     backend = "threading" if threads else "loky"
-    yield from Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")(
-        delayed(function)(task) for task in tasks
+    left = dict(enumerate(tasks))
+    for _ in range(_ATTEMPTS):
+        work = [delayed(_numbered)(function, number, task) for number, task in left.items()]
+        try:
+            for number, result in Parallel(jobs, backend, return_as="generator_unordered")(work):
+                del left[number]
+                yield result
+        except TerminatedWorkerError:
+            continue
+        return
+    raise InputOutputError(
+        f"workers were killed {_ATTEMPTS} times, out of memory perhaps; "
+        "free memory or pass a smaller --jobs"
     )
+
+
+def _numbered(function: Callable[[Task], Result], number: int, task: Task) -> tuple[int, Result]:
+    return number, function(task)

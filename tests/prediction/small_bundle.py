@@ -158,6 +158,7 @@ def save(
         target=TARGET,
         ranges=dict(zip(train.names, zip(low, high, strict=True), strict=True)),
         vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
+        must_state=(),
         residual_quantiles={"all": offsets(calibrate.X), "loss_only": offsets(calibrate.masked)},
         training={"n_runs": N_RUNS} | ({"n_params": n_params} if n_params else {}),
         scores={},

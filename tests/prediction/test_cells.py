@@ -23,7 +23,7 @@ NUMBER_TYPES = [
     pa.float16(),
     pa.float32(),
     pa.float64(),
-    pa.decimal128(9, 2),
+    pa.decimal128(25, 2),
     pa.string(),
     pa.large_string(),
     pa.string_view(),
@@ -125,3 +125,22 @@ def test_long_values_are_cut() -> None:
     with pytest.raises(DataError) as caught:
         column(pa.array(["x" * 10_000])).numbers()
     assert len(str(caught.value)) < 200
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 1], np.int32)), pa.py_buffer(b"\xe9")]
+    )
+    with pytest.raises(DataError, match="expected UTF-8 text"):
+        column(broken).codes(Names())
+    with pytest.raises(DataError, match="a number, got text that is not UTF-8"):
+        column(broken).numbers()
+
+
+def test_long_text_in_many_rows_is_never_written_out() -> None:
+    """Written out, these would be 100 GB."""
+    encoded = pa.DictionaryArray.from_arrays(
+        np.r_[0, np.ones(1_000_000, dtype=np.int32)].astype(np.int32), ["1", "x" * 100_000]
+    )
+    with pytest.raises(DataError, match=r"data row 2: expected a number, got 'xxx"):
+        column(encoded).numbers()

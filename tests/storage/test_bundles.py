@@ -40,6 +40,7 @@ def manifest() -> BundleManifest:
         target=1e-6,
         ranges={"log_loss": (-13.8, 2.0), "lr": (0.001, 1.0)},
         vocabulary={"optimizer": ("sgd",), "activation": ("abs", "relu")},
+        must_state=("activation",),
         residual_quantiles={
             "all": ResidualQuantiles(levels=(0.5, 0.9), lower=(-0.1, -0.4), upper=(0.2, 0.5))
         },

@@ -56,6 +56,8 @@ def _criterion(context: EvaluationContext) -> Criterion:
 
 
 def _initial(context: EvaluationContext, runs: pd.DataFrame) -> FloatArray:
+    if runs.empty:
+        return np.empty((0, 3))
     columns = ["lineage_id", "architecture", "init_scheme"]
     table = pa.Table.from_pandas(runs[columns], preserve_index=False)
     return WORKLOADS[context.family].initial_params(table, context.root_seed)

@@ -171,7 +171,7 @@ def _predict(
     run = np.nonzero(cells)[0]
     computed, complete = _features(block, predictor)
     features = np.stack([computed[name][cells] for name in predictor.manifest.features], axis=1)
-    names = unseen_names(block.labels, label_names, predictor.manifest)
+    names = unseen_names(block.labels, label_names, predictor.manifest, block.trajectories.n_runs)
     unlike = combined(
         {
             **{reason: runs[run] for reason, runs in names.items()},

@@ -17,6 +17,9 @@ from epochs_left.errors import DataError
 UNNAMED = -1
 #: Words for a value that is not there, as spreadsheets and data frames write them.
 _MISSING_WORDS = pa.array(["", "NA", "N/A", "<NA>", "null", "NULL", "None", "none"])
+#: A longer text is no number.
+_MAX_NUMBER_TEXT = 100
+_TOO_LONG = "(long text)"
 _SHOWN = 40
 
 
@@ -40,14 +43,19 @@ class Column:
 
     def error(self, index: int, expected: str, remedy: str) -> DataError:
         """Return the error that names the cell at ``index`` of the batch and shows its value."""
-        found = self.values[index].as_py()
-        shown = repr(found) if isinstance(found, (str, bytes)) else str(found)
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-        return self.error_at(index, f"expected {expected}, got {shown}; {remedy}")
+        return self.error_at(index, f"expected {expected}, got {self._shown(index)}; {remedy}")
 
     def error_at(self, index: int, message: str) -> DataError:
         """Return an error that names the cell at ``index`` of the batch."""
         return DataError(f"column {self.name!r}, data row {self.first_row + index + 1}: {message}")
+
+    def _shown(self, index: int) -> str:
+        try:
+            found = self.values[index].as_py()
+        except UnicodeDecodeError:
+            return "text that is not UTF-8"
+        shown = repr(found) if isinstance(found, (str, bytes)) else str(found)
+        return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
     def numbers(self) -> tuple[FloatArray, BoolArray]:
         """Return the values as float64, NaN where missing, and where they are not missing.
@@ -70,7 +78,10 @@ class Column:
             If the values cannot be written as text.
         """
         encoded = self._encoded()
-        texts = encoded.dictionary.to_pylist()
+        try:
+            texts = encoded.dictionary.to_pylist()
+        except UnicodeDecodeError:
+            raise self._wrong("UTF-8 text", "other bytes") from None
         used = np.asarray(pc.drop_null(pc.unique(encoded.indices)))
         lookup = np.full(len(texts) + 1, UNNAMED, dtype=np.int64)
         used = used[[bool(texts[code]) for code in used]]
@@ -88,7 +99,7 @@ class Column:
         """
         kind = self.values.type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_fixed(kind)):
-            raise self._wrong_type("lists of numbers")
+            raise self._wrong("lists of numbers", f"the type {kind}")
         lists = _one_array(self.values)
         present = np.flatnonzero(np.asarray(pc.is_valid(lists)))
         lengths = np.asarray(pc.list_value_length(lists.take(pa.array(present))))
@@ -105,16 +116,14 @@ class Column:
         return vectors
 
     def _floats(self) -> pa.ChunkedArray:
-        values = self.values
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
+        values = _decoded(self.values) if pa.types.is_dictionary(self.values.type) else self.values
         kind = values.type
         if _is_text(kind):
             return self._parsed(values)
         is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
         if is_number or pa.types.is_decimal(kind) or pa.types.is_null(kind):
             return values.cast(pa.float64(), safe=False)
-        raise self._wrong_type("numbers")
+        raise self._wrong("numbers", f"the type {self.values.type}")
 
     def _parsed(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """Parse text; the careful way is slower and taken only where the plain one fails."""
@@ -123,7 +132,7 @@ class Column:
         try:
             return plain.cast(pa.float64())
         except pa.ArrowInvalid:
-            trimmed = pc.utf8_trim_whitespace(texts)
+            trimmed = pc.ascii_trim_whitespace(texts)
             missing = pc.is_in(trimmed, value_set=_MISSING_WORDS.cast(pa.large_string()))
             words = pc.if_else(missing, None, trimmed)
         try:
@@ -144,12 +153,11 @@ class Column:
                 return pa.DictionaryArray.from_arrays(indices, distinct.dictionary)
             return _one_array(values.cast(pa.large_string())).dictionary_encode()
         except pa.ArrowException:
-            raise self._wrong_type("names or numbers") from None
+            raise self._wrong("names or numbers", f"the type {self.values.type}") from None
 
-    def _wrong_type(self, expected: str) -> DataError:
+    def _wrong(self, expected: str, found: str) -> DataError:
         return DataError(
-            f"column {self.name!r}: expected {expected}, found the type {self.values.type}; "
-            "convert the column"
+            f"column {self.name!r}: expected {expected}, found {found}; convert the column"
         )
 
 
@@ -177,6 +185,19 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_fixed(kind: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_list(kind))
+
+
+def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return an encoded column written out, long texts as `_TOO_LONG`, so that it stays small."""
+    if not _is_text(values.type.value_type):
+        return values.cast(values.type.value_type)
+    chunks = []
+    for chunk in values.chunks:
+        texts = chunk.dictionary.cast(pa.large_string())
+        long = pc.greater(pc.binary_length(texts), _MAX_NUMBER_TEXT)
+        short = pc.if_else(long, _TOO_LONG, texts)
+        chunks.append(pa.DictionaryArray.from_arrays(chunk.indices, short).dictionary_decode())
+    return pa.chunked_array(chunks, pa.large_string())
 
 
 def _one_array(values: pa.ChunkedArray) -> Any:

@@ -34,6 +34,8 @@ PARAMS = "params"
 _PARAM_PREFIX = "param_"
 
 _SHOWN_COLUMNS = 8
+#: Share of equal letters from which on one name may be meant by another.
+_SIMILAR = 0.5
 
 
 class OnBad(StrEnum):
@@ -143,6 +145,10 @@ def _require(needed: Mapping[str, str | None], columns: Sequence[str], free: Seq
 
 
 def _nearest(name: str, candidates: Sequence[str]) -> str | None:
-    folded = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    return folded[close[0]] if close else None
+    """Return the most similar candidate, the first of equals; None where none is similar."""
+
+    def similarity(candidate: str) -> float:
+        return difflib.SequenceMatcher(None, name.lower(), candidate.lower()).ratio()
+
+    best = max(candidates, key=similarity, default="")
+    return best if similarity(best) >= _SIMILAR else None

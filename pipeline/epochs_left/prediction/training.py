@@ -32,6 +32,9 @@ from epochs_left.storage.estimators import dump_estimator
 #: File of the reference rows of `statistics.novelty` in a bundle.
 REFERENCE = "reference.parquet"
 
+#: A model trained on these families alone knows nothing of any other architecture.
+MUST_STATE = ("architecture",)
+
 #: Which inputs a prediction had: everything that the bundle knows, or the loss curve alone.
 AVAILABILITIES = ("all", "loss_only")
 
@@ -301,6 +304,7 @@ def build_bundle(
         target=target,
         ranges=dict(zip(examples.names, zip(low, high, strict=True), strict=True)),
         vocabulary=vocabulary,
+        must_state=MUST_STATE,
         residual_quantiles=quantiles,
         training=training,
         scores={},

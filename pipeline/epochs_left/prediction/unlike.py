@@ -35,16 +35,26 @@ class Unlike:
 
 
 def unseen_names(
-    labels: Mapping[str, IntArray], names: Sequence[str], manifest: BundleManifest
+    labels: Mapping[str, IntArray], names: Sequence[str], manifest: BundleManifest, n_runs: int
 ) -> Mapping[str, BoolArray]:
-    """Return the runs with a name that was not in training, shape ``(R,)``, by the reason."""
+    """Return the runs with a name that was not in training, shape ``(R,)``, by the reason.
+
+    A name that the bundle wants stated and that is not stated counts too.
+    """
     found: dict[str, BoolArray] = {}
     for kind, known in manifest.vocabulary.items():
-        codes = labels.get(kind, np.array([], dtype=np.int64))
+        codes = labels.get(kind, np.full(n_runs, -1))
         for code in np.unique(codes[codes >= 0]):
             if names[code] not in known:
                 found[f"{kind} {names[code]!r} not in training"] = codes == code
+        if kind in manifest.must_state and (codes < 0).any():
+            found[f"{kind} not stated, trained on {_listed(known)} alone"] = codes < 0
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def outside_ranges(features: FloatArray, manifest: BundleManifest) -> Mapping[str, BoolArray]:

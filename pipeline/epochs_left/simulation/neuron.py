@@ -96,7 +96,17 @@ class NeuronEngine:
         block_rows: int = BLOCK_ROWS,
     ) -> None:
         n = runs.lr.size
-        self._runs = runs
+        # Copies of one memory layout: Arrow's arrays are read-only, and would be compiled for anew.
+        self._runs = (
+            runs.activation.astype(np.int64),
+            runs.params.astype(np.float64, order="C"),
+            runs.lr.astype(np.float64),
+            runs.momentum.astype(np.float64),
+            runs.nesterov.astype(np.bool_),
+            runs.online.astype(np.bool_),
+            runs.order_key.astype(np.uint32, order="C"),
+        )
+        self._n_hidden = runs.n_hidden
         self._thresholds = (
             criterion.epsilon,
             criterion.delta,
@@ -121,7 +131,7 @@ class NeuronEngine:
         Where blocks end does not depend on ``chunk_runs``.
         """
         first = 0
-        while first < self._runs.lr.size:
+        while first < self.outcomes.code.size:
             rows = self._advance(chunk_runs)
             if rows:
                 yield EpochBlock(
@@ -138,23 +148,15 @@ class NeuronEngine:
 
         The rows stand in ``self.buffers`` until the next call; 0: the block is not full yet.
         """
-        n = self._runs.lr.size
+        n = self.outcomes.code.size
         last = min(self._next_run + max_runs, n)
         self._next_run, self._filled = _train(
             self._next_run,
             last,
             self._filled,
             self._block_rows,
-            self._runs.n_hidden,
-            (
-                self._runs.activation,
-                self._runs.params,
-                self._runs.lr,
-                self._runs.momentum,
-                self._runs.nesterov,
-                self._runs.online,
-                self._runs.order_key,
-            ),
+            self._n_hidden,
+            self._runs,
             self._thresholds,
             (self.buffers.run, self.buffers.epoch, self.buffers.columns),
             (

@@ -30,6 +30,7 @@ from epochs_left.storage.run_store import (
     locked,
     prune_work_folders,
     publish_family,
+    remove_temporaries,
 )
 from epochs_left.workloads import WORKLOADS
 
@@ -110,6 +111,8 @@ def simulate_family(
         identity = _identity(family, settings, root_seed)
         work = work_root / f"{family}-{content_id({'identity': json.dumps(identity)})}"
         work.mkdir(exist_ok=True)
+        remove_temporaries(work)
+        remove_temporaries(folder.parent, folder.name)
         tasks = list(_tasks(family, settings, root_seed, work, chunk_runs))
         shards = list(progress(parallel_map(train_shard, tasks, jobs), len(tasks), family))
         manifest = publish_family(folder, sorted(shards, key=lambda shard: shard.name), identity)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from epochs_left.errors import EpochsLeftError
+from epochs_left.errors import EpochsLeftError, InputOutputError
 
 _INTERRUPTED = 130
 
@@ -20,13 +20,14 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     """Return a parser with the options that every stage has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        "--jobs", type=_positive, default=os.cpu_count() or 1, help="worker processes (all cores)"
+        "--jobs", type=positive, default=os.cpu_count() or 1, help="worker processes (all cores)"
     )
     parser.add_argument("--no-progress", action="store_true", help="no progress bars")
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read an integer of at least 1 from the command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
@@ -40,6 +41,9 @@ def run_stage(main: Callable[[], None]) -> None:
     except EpochsLeftError as error:
         print(f"epochs-left: error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"epochs-left: error: {error}; look at the file and repeat", file=sys.stderr)  # noqa: T201
+        sys.exit(InputOutputError.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 

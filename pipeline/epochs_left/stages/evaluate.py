@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epochs_left.config import EvaluateSettings, FitSettings, parse_settings
+from epochs_left.config import EvaluateSettings, FitSettings, parse_settings, root_seed_of
 from epochs_left.evaluation import RESULTS
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.scores import headline
@@ -21,9 +21,9 @@ def main() -> None:
     params = load_params()
     context = EvaluationContext(
         family=FAMILY,
-        settings=parse_settings(EvaluateSettings, params["evaluate"], f"{PARAMS}: evaluate"),
-        root_seed=params["root_seed"],
-        regressors=parse_settings(FitSettings, params["fit"], f"{PARAMS}: fit").regressors,
+        settings=parse_settings(EvaluateSettings, params.get("evaluate"), f"{PARAMS}: evaluate"),
+        root_seed=root_seed_of(params, str(PARAMS)),
+        regressors=parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit").regressors,
         runs_folder=RUNS,
         features_folder=FEATURES,
         models_folder=MODELS,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from epochs_left.config import FeaturizeSettings, parse_settings
+from epochs_left.config import FeaturizeSettings, parse_settings, root_seed_of
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup, groups_of_view
 from epochs_left.parallel import parallel_map
 from epochs_left.prediction.examples import ExamplePlan, examples_of
@@ -37,12 +37,12 @@ def main() -> None:
     parser.add_argument("family", help="a workload family, e.g. neuron")
     arguments = parser.parse_args()
     params = load_params()
-    settings = parse_settings(FeaturizeSettings, params["featurize"], f"{PARAMS}: featurize")
+    settings = parse_settings(FeaturizeSettings, params.get("featurize"), f"{PARAMS}: featurize")
     plan = ExamplePlan(
         epochs_per_run=settings.epochs_per_run,
         landmarks=settings.landmarks,
         locked_share=settings.locked_share,
-        root_seed=params["root_seed"],
+        root_seed=root_seed_of(params, str(PARAMS)),
     )
     store = RunStore(RUNS / arguments.family)
     tasks = [

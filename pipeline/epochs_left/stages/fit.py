@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from epochs_left.config import FitSettings, parse_settings
+from epochs_left.config import FitSettings, parse_settings, root_seed_of
 from epochs_left.prediction.training import (
     build_bundle,
     examples_of_view,
@@ -26,6 +26,9 @@ from epochs_left.storage.tables import read_json, read_table, write_table
 
 FAMILY = "neuron"
 
+#: Columns whose names a bundle remembers, to say when a run has another.
+LABELS = ("optimizer", "activation", "architecture")
+
 
 def main() -> None:
     """Read the examples outside the locked test set, fit, write bundles and predictions."""
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("regressor", help="a regressor, e.g. xgboost")
     arguments = parser.parse_args()
     params = load_params()
-    settings = parse_settings(FitSettings, params["fit"], f"{PARAMS}: fit")
+    settings = parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit")
     spec = REGRESSORS[arguments.regressor]
     table = read_table(FEATURES / FAMILY / "examples.parquet")
     table = table.filter(pc.invert(table["locked"]))
@@ -58,7 +61,7 @@ def _fit_view(
 ) -> pa.Table:
     """Fit one view, save its bundle, return its out-of-fold predictions."""
     dictionary = read_json(FEATURES / FAMILY / "features.json")
-    root_seed = params["root_seed"]
+    root_seed = root_seed_of(params, str(PARAMS))
     examples = examples_of_view(table, dictionary, spec, view)
     converged = examples.take(examples.converged)
     predictions = out_of_fold(spec, converged, settings, root_seed, jobs=jobs)
@@ -68,7 +71,7 @@ def _fit_view(
         examples,
         residual_quantiles(predictions, converged),
         target=store["settings"]["epsilon"],
-        vocabulary={name: _names(table, name) for name in ("optimizer", "activation")},
+        vocabulary={name: _names(table, name) for name in LABELS},
         training={
             "families": [FAMILY],
             "data_sha256": store["data_sha256"],

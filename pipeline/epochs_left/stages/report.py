@@ -1,12 +1,16 @@
-"""Stage report: from the results to one self-contained HTML file."""
+"""Stage report: from the results to one self-contained HTML file, and pictures for the README."""
 
 from __future__ import annotations
 
 from epochs_left.reporting import build_report
+from epochs_left.reporting.pictures import pictures
 from epochs_left.stages._command import stage_parser
-from epochs_left.stages._paths import REPORT, RESULTS
+from epochs_left.stages._paths import PICTURES, REPORT, RESULTS
 from epochs_left.storage.atomic import write_bytes_atomically
 from epochs_left.storage.tables import read_result
+
+#: The section whose figure the README shows.
+SECTION = "parameter_plane"
 
 
 def main() -> None:
@@ -14,3 +18,6 @@ def main() -> None:
     stage_parser(__doc__).parse_args()
     results = {path.name: read_result(path) for path in sorted(RESULTS.iterdir())}
     write_bytes_atomically(REPORT, build_report(results).encode())
+    PICTURES.mkdir(exist_ok=True)
+    for name, picture in zip(("true", "predicted"), pictures(results, SECTION), strict=False):
+        write_bytes_atomically(PICTURES / f"{SECTION}_{name}.png", picture)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from epochs_left.config import parse_settings
+from epochs_left.config import parse_settings, root_seed_of
 from epochs_left.simulation.runner import CHUNK_RUNS, no_progress, simulate_family
-from epochs_left.stages._command import stage_parser, track
+from epochs_left.stages._command import positive, stage_parser, track
 from epochs_left.stages._paths import RUNS, WORK
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.workloads import WORKLOADS
@@ -14,7 +14,9 @@ def main() -> None:
     """Read the settings of a family, simulate it, publish its store."""
     parser = stage_parser(__doc__)
     parser.add_argument("family", help="a workload family, e.g. neuron")
-    parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS, help="no byte depends on it")
+    parser.add_argument(
+        "--chunk-runs", type=positive, default=CHUNK_RUNS, help="no byte depends on it"
+    )
     arguments = parser.parse_args()
     params = load_params()
     workload = WORKLOADS[arguments.family]
@@ -22,7 +24,7 @@ def main() -> None:
     simulate_family(
         workload.name,
         parse_settings(workload.settings_type, params.get(workload.name), where),
-        params["root_seed"],
+        root_seed_of(params, str(PARAMS)),
         folder=RUNS / workload.name,
         work_root=WORK,
         jobs=arguments.jobs,

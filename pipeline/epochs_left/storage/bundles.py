@@ -69,7 +69,10 @@ class BundleManifest:
     ranges
         Smallest and largest value seen in training, by feature.
     vocabulary
-        Names seen in training, by ``"optimizer"`` and ``"activation"``.
+        Names seen in training, by ``"optimizer"``, ``"activation"`` and ``"architecture"``.
+    must_state
+        Keys of ``vocabulary`` without which nothing says that a run is of a kind seen in training;
+        a run that does not state them counts as out of distribution.
     residual_quantiles
         Interval offsets by availability of the inputs, ``"all"`` or ``"loss_only"``.
     training, scores, versions
@@ -88,6 +91,7 @@ class BundleManifest:
     target: float
     ranges: Mapping[str, tuple[float, float]]
     vocabulary: Mapping[str, tuple[str, ...]]
+    must_state: tuple[str, ...]
     residual_quantiles: Mapping[str, ResidualQuantiles]
     training: Mapping[str, Any]
     scores: Mapping[str, Any]
@@ -353,6 +357,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "target": _number,
     "ranges": _by_name(_range),
     "vocabulary": _by_name(_texts),
+    "must_state": _texts,
     "residual_quantiles": _by_name(_quantiles),
     "training": _mapping,
     "scores": _mapping,

@@ -48,8 +48,8 @@ class ParquetLog:
             If a page does not match its checksum.
         """
         wanted = [name for name in columns if name in self._schema.names]
-        width = max(1, self._bounded_cells(wanted) // max(1, self._metadata.num_rows))
         with _parquet_errors():
+            width = max(1, self._bounded_cells(wanted) // max(1, self._metadata.num_rows))
             self._file.seek(0)
             reader = pq.ParquetFile(
                 self._file,
@@ -97,7 +97,7 @@ def _parquet_errors() -> Iterator[None]:
     """Tell damaged files from failing disks: Arrow raises OSError for both."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise InputOutputError(f"cannot read the file: {error.strerror or error}") from error
         reason = str(error).strip().partition("\n")[0].rstrip(".")

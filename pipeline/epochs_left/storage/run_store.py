@@ -19,11 +19,15 @@ import pyarrow.parquet as pq
 
 from epochs_left.errors import InputOutputError, IntegrityError, ModelError
 from epochs_left.schema import RUNS, SCHEMA_VERSION
+from epochs_left.seeding import content_id
 from epochs_left.storage.atomic import replaced_folder, write_bytes_atomically, write_synced
 from epochs_left.storage.epoch_shards import EpochRows, ShardHashes, file_sha256, read_shard
 
 MANIFEST = "manifest.json"
 RUNS_FILE = "runs.parquet"
+
+# What `seeding.content_id` looks like: another family's name may begin with this one's.
+_HEX_DIGIT, _ID_LENGTH = "[0-9a-f]", 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +71,30 @@ def finish_shard(path: Path, hashes: ShardHashes, runs: pa.Table) -> FinishedSha
     """Record that the shard at ``path`` is finished: its hashes and the outcomes of its runs."""
     sink = pa.BufferOutputStream()
     pq.write_table(runs, sink)
-    write_bytes_atomically(path.with_suffix(".runs"), sink.getvalue().to_pybytes())
-    write_bytes_atomically(path.with_suffix(".json"), json.dumps(asdict(hashes)).encode())
+    outcomes = sink.getvalue().to_pybytes()
+    record = {**asdict(hashes), "runs_sha256": hashlib.sha256(outcomes).hexdigest()}
+    sealed = {**record, "seal": content_id(record)}
+    write_bytes_atomically(path.with_suffix(".runs"), outcomes)
+    write_bytes_atomically(path.with_suffix(".json"), json.dumps(sealed).encode())
     return FinishedShard(path=path, hashes=hashes, runs=runs)
 
 
 def finished_shard(path: Path) -> FinishedShard | None:
     """Return the finished shard at ``path``; None if it is missing, unfinished or damaged."""
+    outcomes = path.with_suffix(".runs")
     try:
-        hashes = ShardHashes(**json.loads(path.with_suffix(".json").read_text()))
-        runs = pq.read_table(path.with_suffix(".runs"), schema=RUNS)
-        intact = file_sha256(path) == hashes.sha256
-    except (OSError, ValueError, TypeError, pa.ArrowException):
+        record = json.loads(path.with_suffix(".json").read_text())
+        intact = (
+            record.pop("seal") == content_id(record)
+            and record.pop("runs_sha256") == file_sha256(outcomes)
+            and record["sha256"] == file_sha256(path)
+        )
+    except (OSError, ValueError, KeyError, AttributeError):
         return None
-    return FinishedShard(path=path, hashes=hashes, runs=runs) if intact else None
+    if not intact:
+        return None
+    runs = pq.read_table(outcomes, schema=RUNS)
+    return FinishedShard(path=path, hashes=ShardHashes(**record), runs=runs)
 
 
 def publish_family(
@@ -138,9 +152,18 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def remove_temporaries(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers of ``folder / name`` left behind; the caller holds the lock."""
+    for leftover in folder.glob(f".{name}.*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 def prune_work_folders(work_root: Path, family: str, *, keep: Path) -> None:
     """Remove a family's work folders that belong to other settings or code."""
-    for folder in work_root.glob(f"{family}-*"):
+    for folder in work_root.glob(f"{family}-{_HEX_DIGIT * _ID_LENGTH}"):
         if folder != keep and folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -157,6 +180,8 @@ class RunStore:
     ------
     InputOutputError
         If there is no store.
+    IntegrityError
+        If its manifest is damaged.
     ModelError
         If it was written with another schema version.
     """
@@ -165,11 +190,13 @@ class RunStore:
         self.folder = folder
         try:
             self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        except FileNotFoundError:
+            found = self.manifest["schema_version"]
+        except OSError:
             raise InputOutputError(
                 f"no run store at {folder}: run `dvc repro` or `make reproduce` first"
             ) from None
-        found = self.manifest["schema_version"]
+        except (ValueError, KeyError, TypeError):
+            raise IntegrityError(f"{folder / MANIFEST} is damaged; simulate again") from None
         if found != SCHEMA_VERSION:
             raise ModelError(
                 f"{folder}: schema version {found}, this program reads {SCHEMA_VERSION}; "
@@ -178,9 +205,7 @@ class RunStore:
 
     def runs(self) -> pa.Table:
         """Return runs.parquet, checked against the manifest (IntegrityError)."""
-        path = self.folder / RUNS_FILE
-        if file_sha256(path) != self.manifest["runs_sha256"]:
-            raise IntegrityError(f"{path} does not match the manifest; simulate again")
+        path = self._verified(RUNS_FILE, self.manifest["runs_sha256"])
         return pq.read_table(path, page_checksum_verification=True)
 
     def shard_names(self) -> list[str]:
@@ -189,7 +214,10 @@ class RunStore:
 
     def read(self, name: str) -> Iterator[EpochRows]:
         """Yield the row groups of a shard; IntegrityError if it does not match the manifest."""
+        yield from read_shard(self._verified(name, self.manifest["shards"][name]["sha256"]))
+
+    def _verified(self, name: str, sha256: str) -> Path:
         path = self.folder / name
-        if file_sha256(path) != self.manifest["shards"][name]["sha256"]:
+        if not path.is_file() or file_sha256(path) != sha256:
             raise IntegrityError(f"{path} does not match the manifest; simulate again")
-        yield from read_shard(path)
+        return path

@@ -16,9 +16,15 @@ from epochs_left.storage.atomic import write_bytes_atomically
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON; NaN and infinity are refused (ValueError)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``value`` as JSON; NaN and infinity are refused (ValueError).
+
+    Raises
+    ------
+    InputOutputError
+        If the file cannot be written; an old file is then untouched.
+    """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    _make_folder(path.parent)
     write_bytes_atomically(path, text.encode())
 
 
@@ -28,6 +34,20 @@ def write_result(path: Path, value: Any) -> None:
         write_table(path, [value])
     else:
         write_json(path, value)
+
+
+def result_files(folder: Path) -> list[Path]:
+    """Return the files of a folder of results, in alphabetical order.
+
+    Raises
+    ------
+    InputOutputError
+        If there is no such folder.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise _missing(folder, error) from error
 
 
 def read_result(path: Path) -> Any:
@@ -42,11 +62,17 @@ def read_json(path: Path) -> Any:
     ------
     InputOutputError
         If it cannot be read.
+    IntegrityError
+        If it is damaged.
     """
     try:
         return json.loads(path.read_text())
     except OSError as error:
         raise _missing(path, error) from error
+    except ValueError as error:
+        raise IntegrityError(
+            f"{path} is damaged: {error}; make it again with `dvc repro`"
+        ) from error
 
 
 def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
@@ -61,7 +87,7 @@ def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
     InputOutputError
         If the file cannot be written; an old file is then untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     rows = 0
     writer: pq.ParquetWriter | None = None
@@ -101,6 +127,15 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise IntegrityError(
             f"{path} is damaged: {error}; make it again with `dvc repro`"
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another place"
         ) from error
 
 

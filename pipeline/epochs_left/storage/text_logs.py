@@ -172,6 +172,7 @@ def _blocks_of_lines(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
 def _parse_lines(block: bytes, columns: Sequence[str] | None, first_row: int) -> pa.Table:
     """Parse with Arrow; what it refuses or would reinterpret goes through Python, slowly."""
     try:
+        block.decode("utf-8")  # Arrow does not check
         table = pa_json.read_json(pa.BufferReader(block))
     except (pa.ArrowException, UnicodeDecodeError):
         return _parse_lines_slowly(block, columns, first_row)

@@ -6,7 +6,7 @@ name; those activations get 2-4 hidden units, y = sum_j a_j phi(w_j . x + b_j) +
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,6 +20,9 @@ from epochs_left.dynamics.criterion import Criterion
 from epochs_left.dynamics.xor import N_EXAMPLES, N_INPUTS
 from epochs_left.seeding import Purpose, Scalar, content_id, generator, key_of, seed_sequence
 from epochs_left.workloads import workload
+
+#: Optimizers that the engine knows; all but the first have momentum.
+OPTIMIZERS = ("sgd", "momentum", "nesterov")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +49,16 @@ class NeuronSettings:
         check_range("full_batch_share", self.full_batch_share, 0, 1)
         check_range("max_epochs", self.max_epochs, 1, 1_000_000)
         check_range("runs_per_shard", self.runs_per_shard, 1, 1_000_000)
+        check_range("epsilon", self.epsilon, 0, 1)
+        check_range("delta", self.delta, 0, 1)
+        check_range("divergence_loss", self.divergence_loss, self.epsilon, 1e30)
         for name, limits in (("lr", self.lr), ("momentum", self.momentum)):
             if len(limits) != 2 or not 0 < limits[0] < limits[1]:
                 raise ValueError(f"{name} must be [low, high] with 0 < low < high, got {limits}")
         check_range("momentum", self.momentum[1], 0, 0.999)
-        for name in self.init_schemes:
-            if name not in INIT_SCHEMES:
-                raise ValueError(f"unknown init scheme {name!r}; known: {sorted(INIT_SCHEMES)}")
+        _check_weights("init_schemes", self.init_schemes, INIT_SCHEMES)
+        _check_weights("optimizers", self.optimizers, OPTIMIZERS)
+        _check_weights("architectures", self.architectures, self.architectures)
         for name in self.architectures:
             n_hidden(name)
 
@@ -67,6 +73,14 @@ class NeuronSettings:
         )
 
 
+def _check_weights(name: str, weights: Mapping[str, float], known: Collection[str]) -> None:
+    unknown = sorted(set(weights) - set(known))
+    if unknown:
+        raise ValueError(f"unknown names {unknown} in {name}; known: {sorted(known)}")
+    if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        raise ValueError(f"weights of {name} must be 0 or more and not all 0, got {dict(weights)}")
+
+
 def n_hidden(architecture: str) -> int:
     """Return the hidden units of ``"abs-unit"`` (0) or ``"<activation>-<n>"``.
 
@@ -78,7 +92,8 @@ def n_hidden(architecture: str) -> int:
     if architecture == "abs-unit":
         return 0
     activation, _, units = architecture.rpartition("-")
-    if activation not in {"abs", "relu", "leaky_relu", "tanh"} or not units.isdigit():
+    known = activation in {"abs", "relu", "leaky_relu", "tanh"} and units.isdecimal()
+    if not known or int(units) == 0:
         raise ValueError(
             f"unknown architecture {architecture!r}; expected abs-unit or <activation>-<units>"
         )

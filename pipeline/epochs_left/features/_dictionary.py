@@ -1,0 +1,62 @@
+"""The feature dictionary as Markdown, from the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from epochs_left.features import FeatureGroup
+from epochs_left.schema import View
+
+_HEAD = """\
+# Features
+
+What `featurize` writes: `features/<family>/examples.parquet`, a row an example (run, epoch), and
+`features/<family>/features.json`, which says of each feature column what stands below. This page is
+generated from the registry: `python -m epochs_left.stages dictionary` rewrites it.
+
+An example is a run at an epoch t before its end. A causal feature at t is computed from epochs
+0..t alone; an oracle feature may look at the final parameters. NaN means that an input was not
+measured; every other value is finite.
+
+## Columns that are no features
+| column | unit | meaning |
+|---|---|---|
+| run_id, lineage_id, family, architecture, activation, init_scheme, optimizer, lr, momentum, \
+batch_size, n_examples, n_params, outcome | see data/README.md | of the run |
+| epoch | epochs | t, passes done |
+| remaining | epochs | R = T - t; null if the run did not converge |
+| converged | bool | the run reached its target |
+| locked | bool | the lineage belongs to the locked test set, which `evaluate` alone opens |
+| sampled | bool | the row belongs to the even draw of epochs, which scores are computed on |
+| landmark | bool | the row is at one of the landmark epochs of params.yaml |
+"""
+
+_TITLES = {
+    View.CAUSAL: "Causal features: epochs 0..t alone",
+    View.ORACLE: "Oracle features: the final parameters too",
+}
+
+
+def feature_dictionary(groups: Iterable[FeatureGroup]) -> str:
+    """Return the text of features/README.md."""
+    by_view: dict[View, list[FeatureGroup]] = {view: [] for view in _TITLES}
+    for group in groups:
+        by_view[group.view].append(group)
+    sections = [
+        f"\n## {_TITLES[view]}\n" + "\n".join(map(_group, members))
+        for view, members in by_view.items()
+    ]
+    return _HEAD + "".join(sections)
+
+
+def _group(group: FeatureGroup) -> str:
+    note = " For baselines alone." if group.baseline else ""
+    rows = "".join(f"| {name} | {_cell(unit)} |\n" for name, unit in sorted(group.units.items()))
+    return (
+        f"\n### {group.name}\n{group.summary}{note}\n"
+        f"Needs: {', '.join(group.requires)}.\n\n| feature | unit |\n|---|---|\n{rows}"
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
+    done = cli("models", "list")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["id", "view", "title", "target", "features", "runs"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "linear-causal",
+        "loss-causal",
+        "params-causal",
+        "xgboost-causal",
+        "xgboost-oracle",
+    ]
+    assert [row["id"] for row in json.loads(cli("models", "list", "--json").out)] == [
+        line.split()[0] for line in lines[1:]
+    ]
+
+
+def test_an_empty_list_says_how_to_fill_it(cli: Any, place: Path) -> None:
+    (place / "models").unlink()
+    done = cli("models", "list")
+    assert (done.code, done.out) == (0, "")
+    assert "make reproduce" in done.err
+    assert json.loads(cli("models", "list", "--json").out) == []
+
+
+def test_a_broken_bundle_is_left_out_with_a_warning(cli: Any, place: Path, models: Path) -> None:
+    (place / "models").unlink()
+    (place / "models" / "broken").mkdir(parents=True)
+    (place / "models" / "broken" / "manifest.json").write_text("{}")
+    (place / "models" / "fine").symlink_to(models / "loss-causal")
+    done = cli("models", "list")
+    assert done.code == 0
+    assert [line.split()[0] for line in done.out.splitlines()[1:]] == ["loss-causal"]
+    assert "left out broken: " in done.err
+
+
+def test_show_names_what_the_bundle_needs_and_knows(cli: Any, models: Path) -> None:
+    done = cli("models", "show", "xgboost-causal")
+    assert done.code == 0
+    for fact in ("causal", "log_grad_norm", "optimizers seen", "sgd", "interval, loss_only", "90%"):
+        assert fact in done.out
+    manifest = json.loads(cli("models", "show", models / "xgboost-causal", "--json").out)
+    assert manifest == json.loads((models / "xgboost-causal" / "manifest.json").read_text())
+
+
+def test_show_refuses_what_is_not_there(cli: Any) -> None:
+    done = cli("models", "show", "absent")
+    assert done.code == 4
+    assert "bundles there: linear-causal" in done.error

@@ -1,0 +1,106 @@
+"""The program as a process: streams, signals, help."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+HEADER = "run_id,epoch,loss\n"
+GOOD = HEADER + "".join(f"a,{t},{0.9**t}\n" for t in range(20))
+
+
+def test_data_go_to_stdout_and_messages_to_stderr(start: Start) -> None:
+    process = start("predict", "-i", "-", "--at", "last", "-v")
+    log = GOOD.replace("loss\n", "loss,note\n").replace("\n", ",x\n").replace("note,x", "note")
+    out, err = process.communicate(log.encode())
+    assert process.returncode == 0
+    assert out.decode().splitlines()[0].startswith("run_id,epoch,epochs_remaining")
+    assert len(out.splitlines()) == 2
+    assert b"warning: ignored columns 'note'" in err
+    assert b"note: 1 runs, 20 rows" in err
+
+
+def test_a_missing_column_in_a_pipe_exits_3(start: Start) -> None:
+    process = start("predict", "-i", "-")
+    out, err = process.communicate(GOOD.replace("loss", "los").encode())
+    assert process.returncode == 3
+    assert out == b""
+    assert err.decode() == (
+        "epochs-left: error: stdin: missing columns ['loss'], found ['los']; "
+        "rename it or pass --metric los\n"
+    )
+
+
+def test_a_reader_that_leaves_early_is_no_error(start: Start, place: Path) -> None:
+    rows = "".join(f"run{i // 10},{i % 10},{0.9 ** (i % 10)}\n" for i in range(20_000))
+    (place / "x.csv").write_text(HEADER + rows)
+    with start("predict", "-i", "x.csv", stdin=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_an_interrupt_exits_130_and_leaves_nothing(start: Start, place: Path) -> None:
+    process = start("predict", "-i", "-", "-o", "out.csv")
+    assert process.stdin is not None
+    # A pipe holds less than this: when all is written, the program has begun to read.
+    process.stdin.write(GOOD.encode() + b"\n" * 500_000)
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == b"epochs-left: error: interrupted; nothing was written\n"
+    assert [path.name for path in place.iterdir()] == ["models"]
+
+
+def test_a_full_device_exits_5(start: Start, place: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (place / "x.csv").write_text(GOOD)
+    with Path("/dev/full").open("wb") as full:
+        process = start("predict", "-i", "x.csv", stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 5
+    assert err.startswith(b"epochs-left: error: cannot write to standard output: No space left")
+
+
+def test_help_answers_within_a_second(start: Start) -> None:
+    """The best of three: other processes may hold one up."""
+    durations = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        process = start("predict", "--help")
+        out, err = process.communicate()
+        durations.append(time.perf_counter() - begin)
+        assert process.returncode == 0
+        assert err == b""
+        for word in (b"--on-bad", b"--at", b"Examples", b"Exit codes"):
+            assert word in out
+    assert min(durations) < 1
+
+
+def test_version_and_bare_call(start: Start) -> None:
+    version = start("--version")
+    assert version.communicate()[0].startswith(b"epochs-left 0.")
+    assert version.returncode == 0
+    bare = start()
+    out, err = bare.communicate()
+    assert bare.returncode == 2
+    assert b"predict" in out + err
+    assert b"error" not in err
+
+
+def test_an_unknown_command_names_the_nearest(start: Start) -> None:
+    process = start("predct")
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert err.startswith(b"epochs-left: error: No such command 'predct'")
