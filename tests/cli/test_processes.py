@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+PACKAGE_ROOT = Path(__file__).parents[2] / "pipeline"
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 HEADER = "run_id,epoch,loss\n"
@@ -104,3 +108,24 @@ def test_an_unknown_command_names_the_nearest(start: Start) -> None:
     _, err = process.communicate()
     assert process.returncode == 2
     assert err.startswith(b"epochs-left: error: No such command 'predct'")
+
+
+def test_predict_needs_the_core_dependencies_alone(place: Path) -> None:
+    """A training environment has no use for the pipeline's libraries."""
+    (place / "x.csv").write_text(GOOD)
+    program = (
+        "import sys\n"
+        "for name in ('torch', 'numba', 'pandas', 'statsmodels', 'matplotlib',"
+        " 'jinja2', 'dvc', 'ruamel'):\n"
+        "    sys.modules[name] = None\n"
+        "from epochs_left.cli import main\n"
+        "sys.exit(main(['predict', '-i', 'x.csv', '-o', 'out.csv']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        check=False,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (place / "out.csv").exists()

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from epochs_left.errors import DataError
 from epochs_left.prediction import runs as module
 from epochs_left.prediction.rows import Rows, concatenated
-from epochs_left.prediction.runs import InterleavedRunsError, all_rows, in_order, whole_runs
+from epochs_left.prediction.runs import (
+    InterleavedRunsError,
+    all_rows,
+    in_order,
+    n_out_of_order,
+    whole_runs,
+)
 
 NAMES = [f"run-{i}" for i in range(10)]
 
@@ -75,8 +81,8 @@ def test_any_order_is_put_right(order: list[int]) -> None:
 
 
 def test_interleaving_alone_is_not_out_of_order() -> None:
-    assert in_order(rows_of([0, 1, 0, 1], [0, 0, 1, 1]), NAMES).n_reordered == 0
-    assert in_order(rows_of([0, 1, 0, 1], [1, 0, 0, 1]), NAMES).n_reordered == 1
+    assert n_out_of_order(rows_of([0, 1, 0, 1], [0, 0, 1, 1])) == 0
+    assert n_out_of_order(rows_of([0, 1, 0, 1], [1, 0, 0, 1])) == 1
 
 
 def test_a_repeated_epoch_names_both_rows() -> None:
@@ -113,3 +119,21 @@ def test_runs_of_a_long_log_are_not_held(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "MAX_HELD_CELLS", 100)
     rows = rows_of(np.repeat(np.arange(20), 10).tolist())
     assert sum(map(len, whole_runs(batches(rows, 5)))) == 200
+
+
+@given(lengths=lengths, max_rows=st.integers(1, 30))
+def test_groups_of_runs_are_bounded_and_lose_nothing(lengths: list[int], max_rows: int) -> None:
+    rows = rows_of(np.repeat(np.arange(len(lengths)), lengths).tolist())
+    pieces = list(in_order(rows, NAMES).pieces(max_rows))
+    np.testing.assert_array_equal(concatenated([piece.rows for piece in pieces]).row, rows.row)
+    assert [n for piece in pieces for n in piece.lengths] == lengths
+    for piece in pieces:
+        assert len(piece.rows) <= max_rows or piece.lengths.size == 1
+        np.testing.assert_array_equal(piece.starts, np.cumsum(piece.lengths) - piece.lengths)
+
+
+def test_a_run_too_long_to_look_at_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RUN_ROWS", 4)
+    in_order(rows_of([0] * 4), NAMES)
+    with pytest.raises(DataError, match=r"run 'run-1': expected at most 4 rows .* found 5"):
+        in_order(rows_of([0] * 4 + [1] * 5), NAMES)

@@ -80,9 +80,9 @@ class Messages:
             say("note", text)
 
     @contextmanager
-    def progress_bar(self, total: int | None) -> Iterator[Callable[[int], None]]:
+    def progress_bar(self, total: int | None, *, wanted: bool) -> Iterator[Callable[[int], None]]:
         """Yield a function that advances a bar over ``total`` rows, on a terminal only."""
-        if self.quiet or not self.progress or not is_terminal(sys.stderr):
+        if not wanted or self.quiet or not self.progress or not is_terminal(sys.stderr):
             yield lambda _: None
             return
         from rich import progress  # noqa: PLC0415

@@ -64,10 +64,9 @@ def checked_target(target: float | None) -> float | None:
 
 
 def checked_jobs(jobs: int | None) -> int:
-    """Return the number of threads, by default all cores that this process may use."""
-    if jobs is None:
-        usable = getattr(os, "sched_getaffinity", None)
-        return len(usable(0)) if usable else os.cpu_count() or 1
-    if jobs < 1:
+    """Return the number of threads: as many as asked for, at most the cores that may be used."""
+    if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs: expected 1 or more threads, got {jobs}")
-    return jobs
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return cores if jobs is None else min(jobs, cores)

@@ -14,6 +14,8 @@ from epochs_left.storage.formats import PIPE, TableFormat
 
 DEFAULT_LEVEL = 0.9
 LAST = "last"
+#: Digits of the largest epoch that a float64 counts exactly, 2^53.
+_MAX_DIGITS = 15
 
 HELP = (
     "Predict how many epochs each run has left until its loss reaches the target.\n\n"
@@ -124,6 +126,6 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument an option
 def _parsed_at(at: str | None) -> int | str | None:
     if at is None or at == LAST:
         return at
-    if not (at.isascii() and at.isdigit()):
+    if not (at.isascii() and at.isdigit() and len(at) <= _MAX_DIGITS):
         raise UsageError(f"--at: expected an epoch (0, 1, ...) or 'last', got {at!r}")
     return int(at)

@@ -52,7 +52,8 @@ def run(task: PredictTask) -> None:
     """
     check_output(task.output, task.source, force=task.force)
     table_format = format_of_output(task.output, task.table_format)
-    _refuse_bytes_on_terminal(task.output, table_format)
+    if _shown_on_terminal(task) and table_format is TableFormat.PARQUET:
+        raise UsageError("Parquet is no text for a terminal; pass -o FILE, or -t csv")
     pa.set_cpu_count(task.jobs)
     bundle = load_bundle(bundle_folder(task.model))
     predictor = predictor_of(bundle, level=task.level, jobs=task.jobs)
@@ -62,9 +63,8 @@ def run(task: PredictTask) -> None:
     _report(task, findings)
 
 
-def _refuse_bytes_on_terminal(output: str, table_format: TableFormat) -> None:
-    if output == PIPE and table_format is TableFormat.PARQUET and is_terminal(sys.stdout):
-        raise UsageError("Parquet is no text for a terminal; pass -o FILE, or -t csv")
+def _shown_on_terminal(task: PredictTask) -> bool:
+    return task.output == PIPE and is_terminal(sys.stdout)
 
 
 def _warn_about_model(task: PredictTask, predictor: Predictor, target: float) -> None:
@@ -89,7 +89,7 @@ def _answer(
     with (
         errors_name("stdin" if is_pipe else task.source),
         open_log(task.source, stdin) as log,
-        task.messages.progress_bar(log.n_rows) as advance,
+        task.messages.progress_bar(log.n_rows, wanted=not _shown_on_terminal(task)) as advance,
     ):
         request = Request(
             columns=task.columns,

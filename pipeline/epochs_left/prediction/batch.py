@@ -16,13 +16,22 @@ from epochs_left.prediction.histories import At
 from epochs_left.prediction.layout import ColumnChoice, Layout, OnBad, resolve
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.rows import RowReader, Rows
-from epochs_left.prediction.runs import InterleavedRunsError, Runs, all_rows, in_order, whole_runs
+from epochs_left.prediction.runs import (
+    InterleavedRunsError,
+    Runs,
+    all_rows,
+    in_order,
+    n_out_of_order,
+    whole_runs,
+)
 from epochs_left.storage.logs import Log
 from epochs_left.storage.outputs import TableWriter
 
 Gather = Callable[[Iterable[Rows]], Iterator[Rows]]
 OpenSink = Callable[[], AbstractContextManager[TableWriter]]
 
+#: Rows that are answered at once.
+PIECE_ROWS = 500_000
 #: Ignored columns that are named.
 _SHOWN = 8
 
@@ -74,7 +83,6 @@ class Findings:
         self.n_rows += len(runs.rows)
         self.n_runs += runs.lengths.size
         self.n_missing += int((~runs.rows.measured).sum())
-        self.n_reordered += runs.n_reordered
         for count in table["status"].value_counts().to_pylist():
             self.statuses[count["values"]] += count["counts"]
 
@@ -152,21 +160,20 @@ def _predict(
     batches = log.batches(layout.columns(with_params=reader.with_params))
     with open_sink() as sink:
         for rows in gather(reader.read(batches)):
-            runs, table = _answer(rows, reader, predictor, request)
-            sink.write(table)
-            findings.add(runs, table)
-            request.on_progress(len(rows))
+            findings.n_reordered += n_out_of_order(rows)
+            for runs in in_order(rows, reader.run_names.texts).pieces(PIECE_ROWS):
+                table = _answer(runs, reader, predictor, request)
+                sink.write(table)
+                findings.add(runs, table)
+                request.on_progress(len(runs.rows))
         _enforce(findings.warnings(), request)
     return findings
 
 
-def _answer(
-    rows: Rows, reader: RowReader, predictor: Predictor, request: Request
-) -> tuple[Runs, pa.Table]:
-    if rows.params is not None:
-        predictor.require_param_count(rows.params.shape[1])
-    runs = in_order(rows, reader.run_names.texts)
-    table = answers(
+def _answer(runs: Runs, reader: RowReader, predictor: Predictor, request: Request) -> pa.Table:
+    if runs.rows.params is not None:
+        predictor.require_param_count(runs.rows.params.shape[1])
+    return answers(
         runs,
         predictor,
         target=request.target,
@@ -174,7 +181,6 @@ def _answer(
         run_names=reader.run_names.texts,
         label_names=reader.label_names.texts,
     )
-    return runs, table
 
 
 def _enforce(tolerated: Sequence[str], request: Request) -> None:

@@ -60,8 +60,8 @@ class Rows:
         columns = len(self.numbers) + len(self.labels) + len(("run", "row", "epoch", "loss"))
         return len(self) * columns + (0 if self.params is None else self.params.size)
 
-    def take(self, index: IntArray | BoolArray) -> Rows:
-        """Return the rows at ``index`` (positions or a mask)."""
+    def take(self, index: IntArray | BoolArray | slice) -> Rows:
+        """Return the rows at ``index``: positions, a mask, or a slice, which copies nothing."""
         return Rows(
             run=self.run[index],
             row=self.row[index],

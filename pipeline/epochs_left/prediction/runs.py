@@ -13,6 +13,8 @@ from epochs_left.prediction.rows import Rows, concatenated
 
 #: Values held at once (2 GB): one run, or a whole log whose runs are interleaved.
 MAX_HELD_CELLS = 250_000_000
+#: Rows of one run, which is looked at as a whole; a longer log can be thinned.
+MAX_RUN_ROWS = 2_000_000
 
 
 class InterleavedRunsError(Exception):
@@ -88,19 +90,30 @@ class Runs:
         The n rows.
     starts, lengths
         First row and number of rows of each run, shape ``(R,)``.
-    n_reordered
-        Runs whose rows were out of order.
     """
 
     rows: Rows
     starts: IntArray
     lengths: IntArray
-    n_reordered: int
 
     @property
     def run_of_row(self) -> IntArray:
         """Index of the run that each row belongs to, shape ``(n,)``."""
         return np.repeat(np.arange(self.lengths.size), self.lengths)
+
+    def pieces(self, max_rows: int) -> Iterator[Runs]:
+        """Yield the runs in groups of at most ``max_rows`` rows, or of one longer run."""
+        ends = self.starts + self.lengths
+        first = 0
+        while first < self.lengths.size:
+            limit = self.starts[first] + max_rows
+            last = max(first + 1, int(np.searchsorted(ends, limit, side="right")))
+            yield Runs(
+                rows=self.rows.take(slice(self.starts[first], ends[last - 1])),
+                starts=self.starts[first:last] - self.starts[first],
+                lengths=self.lengths[first:last],
+            )
+            first = last
 
     def first(self, flags: BoolArray) -> IntArray:
         """Return the first row of each run that is flagged, or the row after its last, ``(R,)``."""
@@ -126,20 +139,20 @@ def in_order(rows: Rows, run_names: list[str]) -> Runs:
     Raises
     ------
     DataError
-        If a run has an epoch twice, naming both rows.
+        If a run has an epoch twice, naming both rows, or more than `MAX_RUN_ROWS` rows.
     """
-    n_reordered = 0
     if not _is_sorted(rows):
-        n_reordered = _n_out_of_order(rows)
         rows = rows.take(np.lexsort((rows.epoch, rows.run)))
-    new_run = np.flatnonzero(np.diff(rows.run, prepend=rows.run[:1] - 1))
+    starts = np.flatnonzero(np.diff(rows.run, prepend=rows.run[:1] - 1))
+    lengths = np.diff(starts, append=len(rows))
     _refuse_duplicates(rows, run_names)
-    return Runs(
-        rows=rows,
-        starts=new_run,
-        lengths=np.diff(new_run, append=len(rows)),
-        n_reordered=n_reordered,
-    )
+    if lengths.max(initial=0) > MAX_RUN_ROWS:
+        longest = int(lengths.argmax())
+        raise DataError(
+            f"run {run_names[rows.run[starts[longest]]]!r}: expected at most {MAX_RUN_ROWS:,} rows "
+            f"in a run, found {lengths[longest]:,}; keep every tenth, say, which is as good"
+        )
+    return Runs(rows=rows, starts=starts, lengths=lengths)
 
 
 def _is_sorted(rows: Rows) -> bool:
@@ -147,8 +160,10 @@ def _is_sorted(rows: Rows) -> bool:
     return bool(np.all((run_step > 0) | ((run_step == 0) & (epoch_step >= 0))))
 
 
-def _n_out_of_order(rows: Rows) -> int:
+def n_out_of_order(rows: Rows) -> int:
     """Return the number of runs whose epochs go back somewhere."""
+    if _is_sorted(rows):
+        return 0
     by_run = np.argsort(rows.run, kind="stable")
     run, epoch = rows.run[by_run], rows.epoch[by_run]
     backwards = (np.diff(epoch) < 0) & (np.diff(run) == 0)

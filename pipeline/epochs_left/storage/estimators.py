@@ -7,14 +7,15 @@ skops' own: only the node kinds and types below, so no functions, methods or arb
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-import skops.io
 import xgboost
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
@@ -65,7 +66,7 @@ def dump_estimator(estimator: BaseEstimator) -> tuple[str, bytes]:
     """
     if isinstance(estimator, xgboost.XGBModel):
         return UBJSON, bytes(estimator.get_booster().save_raw(raw_format="ubj"))
-    data = _canonical(skops.io.dumps(estimator))
+    data = _canonical(_skops().dumps(estimator))
     _audit(data)
     return SKOPS, data
 
@@ -90,6 +91,22 @@ def load_estimator(extension: str, data: bytes) -> Any:
     return loaders[extension](data)
 
 
+def _skops() -> Any:
+    """Return skops.io, imported on demand: it imports every package of scikit-learn.
+
+    One of those imports torch where torch is installed, which takes two seconds and serves nothing
+    here: unless the program uses torch already, it is hidden for that moment.
+    """
+    hidden = "torch" not in sys.modules and "skops.io" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # import torch: ImportError
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+
+
 def _load_ubjson(data: bytes) -> xgboost.XGBModel:
     # xgboost ends the process on bytes that are no object; it reports most other faults.
     if not (data.startswith(b"{") and data.endswith(b"}")):
@@ -111,7 +128,7 @@ def _load_skops(data: bytes) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
-            return skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+            return _skops().loads(data, trusted=list(TRUSTED_TYPES))
         except InconsistentVersionWarning as warning:
             raise ModelError(
                 f"bundle made with scikit-learn {warning.original_sklearn_version}, found "
@@ -133,7 +150,7 @@ def _audit(data: bytes) -> None:
     try:
         with ZipFile(io.BytesIO(data)) as archive:
             json.loads(archive.read(_SCHEMA), object_hook=note)
-        types = set(skops.io.get_untrusted_types(data=data))
+        types = set(_skops().get_untrusted_types(data=data))
     except Exception as error:
         raise _unreadable(error) from error
     refused = sorted((nodes - TRUSTED_NODES) | (types - set(TRUSTED_TYPES)))

@@ -1,0 +1,65 @@
+"""Shared by the tests: small settings, and a small run store that real stages made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from epochs_left.config import parse_settings
+from epochs_left.simulation.runner import simulate_family
+from epochs_left.storage.params import load_params, merged
+from epochs_left.storage.run_store import RunStore
+from epochs_left.workloads.neuron import NeuronSettings
+
+# The same examples on every machine, and no deadline: other processes may hold the cores.
+hypothesis.settings.register_profile("epochs-left", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("epochs-left")
+
+PARAMS = Path(__file__).parents[1] / "pipeline" / "params.yaml"
+ROOT_SEED = 7
+
+SMALL: dict[str, Any] = {
+    "root_seed": ROOT_SEED,
+    "neuron": {"runs": 96, "runs_per_shard": 32, "max_epochs": 300},
+    "featurize": {"epochs_per_run": 5},
+    "fit": {"regressors": ["linear", "xgboost"], "folds": 3, "row_wise_folds": 1},
+    "evaluate": {"bootstrap_replicates": 100, "plane_points": 5},
+}
+
+
+@pytest.fixture(scope="session")
+def small_params() -> dict[str, Any]:
+    """The pipeline's parameters, small enough for a test."""
+    return merged(load_params(PARAMS), SMALL)
+
+
+@pytest.fixture(scope="session")
+def neuron_settings(small_params: dict[str, Any]) -> Callable[..., NeuronSettings]:
+    """Build small settings of the neuron family, with overrides."""
+
+    def build(**overrides: Any) -> NeuronSettings:
+        values = {**small_params["neuron"], **overrides}
+        return parse_settings(NeuronSettings, values, "neuron")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small_store(
+    neuron_settings: Callable[..., NeuronSettings], tmp_path_factory: pytest.TempPathFactory
+) -> RunStore:
+    """A run store of the neuron family; read only."""
+    root = tmp_path_factory.mktemp("runs")
+    simulate_family(
+        "neuron",
+        neuron_settings(),
+        ROOT_SEED,
+        folder=root / "neuron",
+        work_root=root / "work",
+        jobs=1,
+    )
+    return RunStore(root / "neuron")
