@@ -90,7 +90,8 @@ def test_fit_depends_on_its_own_regressor_and_the_shared_files() -> None:
 def test_every_output_is_a_child_of_a_products_folder() -> None:
     for stage in STAGES.values():
         for out in stage["outs"]:
-            folder, _, child = out.partition("/")
+            path = out if isinstance(out, str) else next(iter(out))
+            folder, _, child = path.partition("/")
             assert folder in {"data", "features", "models", "reports"}
             assert child
 

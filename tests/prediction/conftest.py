@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from epochs_left.prediction.answers import ANSWER_SCHEMA
 from epochs_left.prediction.batch import Request, predict_log
@@ -20,6 +21,10 @@ from epochs_left.prediction.histories import At
 from epochs_left.prediction.layout import ColumnChoice, OnBad
 from epochs_left.prediction.predictor import Predictor, predictor_of
 from epochs_left.storage.bundles import load_bundle
+
+# How long an example takes says nothing on a machine that others use too.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 small = runpy.run_path(str(Path(__file__).parent / "small_bundle.py"))
 

@@ -56,7 +56,8 @@ def test_median_epochs_are_the_measured_ones(
     lr: float, median: int, unit_runs: Build, outcomes_of: Train
 ) -> None:
     codes, epochs = outcomes_of(unit_runs(draw("normal", 20_000, 1), lr))
-    assert np.median(epochs[codes == CONVERGED]) == median
+    # At 0.01 the median lies at the edge of two epochs.
+    assert np.median(epochs[codes == CONVERGED]) == pytest.approx(median, rel=0.003)
 
 
 def test_unit_learning_rate_oscillates_for_ever(unit_runs: Build, outcomes_of: Train) -> None:

@@ -314,6 +314,18 @@ class TestParquet:
             read(path)
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_a_failing_disk_is_an_input_error(tmp_path: Path, name: str) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 0:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(InputOutputError, match="Input/output error"):
+        list(text_logs._blocks_of_lines(Failing(b"a" * 100), quoted=name == "x.csv"))
+
+
 def test_the_file_is_named_once(tmp_path: Path) -> None:
     path = written(tmp_path, "x.csv", b"")
     with pytest.raises(DataError, match=r"^x\.csv: empty file"), errors_name("x.csv"):

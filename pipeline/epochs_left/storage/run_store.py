@@ -89,7 +89,7 @@ def finished_shard(path: Path) -> FinishedShard | None:
             and record.pop("runs_sha256") == file_sha256(outcomes)
             and record["sha256"] == file_sha256(path)
         )
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if not intact:
         return None

@@ -140,4 +140,5 @@ def _make_folder(folder: Path) -> None:
 
 
 def _missing(path: Path, error: OSError) -> InputOutputError:
-    return InputOutputError(f"cannot read {path}: {error.strerror}; run `dvc repro` first")
+    reason = error.strerror or "No such file or directory"  # Arrow's errors may lack it
+    return InputOutputError(f"cannot read {path}: {reason}; run `dvc repro` first")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
-from epochs_left.errors import DataError
+from epochs_left.errors import DataError, InputOutputError
 
 #: Bytes of one batch.
 BLOCK_BYTES = 8 * 2**20
@@ -151,8 +151,8 @@ def _blocks_of_lines(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
         Whether a line end between quotation marks is part of a value.
     """
     file.seek(0)
-    rest = file.read(len(BOM)).removeprefix(BOM)
-    while block := file.read(BLOCK_BYTES):
+    rest = _read(file, len(BOM)).removeprefix(BOM)
+    while block := _read(file, BLOCK_BYTES):
         whole, end, rest = (rest + block).rpartition(b"\n")
         if quoted and whole.count(b'"') % 2:
             whole, rest = b"", whole + end + rest
@@ -167,6 +167,13 @@ def _blocks_of_lines(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
         raise DataError("unterminated quotation mark: it is opened and never closed; mend it")
     if rest.strip():
         yield rest + b"\n"
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise InputOutputError(f"cannot read the log: {error.strerror or error}") from error
 
 
 def _parse_lines(block: bytes, columns: Sequence[str] | None, first_row: int) -> pa.Table:

@@ -1,0 +1,202 @@
+"""The run store: the same bytes whatever the workers, chunks and interruptions."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from epochs_left.errors import InputOutputError
+from epochs_left.schema import RUNS, Outcome
+from epochs_left.simulation.runner import simulate_family
+from epochs_left.storage.run_store import RunStore, locked
+from epochs_left.workloads.neuron import NeuronSettings
+
+Build = Callable[..., NeuronSettings]
+
+
+def simulate(root: Path, settings: NeuronSettings, **options: Any) -> dict[str, Any]:
+    return simulate_family(
+        "neuron",
+        settings,
+        7,
+        folder=root / "runs" / "neuron",
+        work_root=root / "work",
+        **{"jobs": 1, **options},
+    )
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def work_folder(root: Path) -> Path:
+    (folder,) = [path for path in (root / "work").iterdir() if path.is_dir()]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(neuron_settings: Build) -> NeuronSettings:
+    return neuron_settings(runs=48, runs_per_shard=10)
+
+
+@pytest.fixture(scope="module")
+def expected(settings: NeuronSettings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hashes of the files that one worker makes in one go."""
+    root = tmp_path_factory.mktemp("expected")
+    simulate(root, settings)
+    return file_hashes(root / "runs" / "neuron")
+
+
+@pytest.mark.parametrize("options", [{"jobs": 2}, {"chunk_runs": 1}, {"jobs": 2, "chunk_runs": 3}])
+def test_files_have_the_same_bytes_for_any_workers_and_chunks(
+    tmp_path: Path, settings: NeuronSettings, expected: dict[str, str], options: dict[str, int]
+) -> None:
+    simulate(tmp_path, settings, **options)
+    assert file_hashes(tmp_path / "runs" / "neuron") == expected
+
+
+def test_row_hash_is_repeatable_and_differs_for_other_runs(
+    tmp_path: Path, settings: NeuronSettings, small_store: RunStore
+) -> None:
+    manifest = simulate(tmp_path, settings)
+    assert simulate(tmp_path, settings)["data_sha256"] == manifest["data_sha256"]
+    assert manifest["data_sha256"] != small_store.manifest["data_sha256"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".runs", ".json"])
+@pytest.mark.parametrize("damage", ["missing", "flipped", "truncated"])
+def test_a_lost_or_damaged_shard_is_made_again(
+    tmp_path: Path, settings: NeuronSettings, expected: dict[str, str], suffix: str, damage: str
+) -> None:
+    simulate(tmp_path, settings)
+    path = work_folder(tmp_path) / f"epochs-0001{suffix}"
+    data = bytearray(path.read_bytes())
+    path.unlink()  # never in place: the published store holds the same file
+    if damage == "flipped":
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    simulate(tmp_path, settings)
+    assert file_hashes(tmp_path / "runs" / "neuron") == expected
+
+
+def test_finished_shards_are_not_made_again(tmp_path: Path, settings: NeuronSettings) -> None:
+    simulate(tmp_path, settings)
+    path = work_folder(tmp_path) / "epochs-0000.parquet"
+    before = path.stat()
+    simulate(tmp_path, settings)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path, settings: NeuronSettings) -> None:
+    simulate(tmp_path, settings)
+    (work_folder(tmp_path) / ".epochs-0000.parquet.0123456789ab.tmp").write_bytes(b"half")
+    (tmp_path / "runs" / ".neuron.0123456789ab.tmp").mkdir()
+    (tmp_path / "runs" / ".other.0123456789ab.tmp").mkdir()
+    simulate(tmp_path, settings)
+    assert not list(work_folder(tmp_path).glob(".*"))
+    assert [path.name for path in (tmp_path / "runs").glob(".*")] == [".other.0123456789ab.tmp"]
+
+
+def test_other_settings_leave_no_stale_work_behind(
+    tmp_path: Path, settings: NeuronSettings, neuron_settings: Build
+) -> None:
+    simulate(tmp_path, settings)
+    stale = work_folder(tmp_path)
+    other_family = tmp_path / "work" / "neuron-wide-0123456789abcdef"
+    other_family.mkdir()
+    simulate(tmp_path, neuron_settings(runs=12))
+    assert not stale.exists()
+    assert other_family.exists()
+    assert RunStore(tmp_path / "runs" / "neuron").runs().num_rows == 12
+
+
+def test_a_second_simulation_of_the_same_output_is_refused(
+    tmp_path: Path, settings: NeuronSettings
+) -> None:
+    (tmp_path / "work").mkdir()
+    with (
+        locked(tmp_path / "work" / "neuron.lock"),
+        pytest.raises(InputOutputError, match="another process holds"),
+    ):
+        simulate(tmp_path, settings)
+    simulate(tmp_path, settings)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from epochs_left.config import parse_settings
+from epochs_left.simulation.runner import simulate_family
+from epochs_left.stages._command import run_stage
+from epochs_left.storage.params import load_params, merged
+from epochs_left.workloads.neuron import NeuronSettings
+
+root, params = Path(sys.argv[1]), load_params(Path(sys.argv[2]))
+values = merged(params["neuron"], {"runs": 24, "runs_per_shard": 24})
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+run_stage(lambda: simulate_family(
+    "neuron", parse_settings(NeuronSettings, values, "neuron"), 1,
+    folder=root / "runs" / "neuron", work_root=root / "work", jobs=1,
+))
+"""
+
+
+def test_full_disk_leaves_the_old_store_whole(
+    tmp_path: Path, settings: NeuronSettings, expected: dict[str, str]
+) -> None:
+    simulate(tmp_path, settings)
+    params = Path(__file__).parents[2] / "pipeline" / "params.yaml"
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(params)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == InputOutputError.exit_code, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "File too large" in done.stderr
+    assert file_hashes(tmp_path / "runs" / "neuron") == expected
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_runs_say_how_they_ended(small_store: RunStore) -> None:
+    runs = small_store.runs()
+    assert runs.schema.equals(RUNS)
+    lengths: dict[str, int] = {}
+    losses: dict[str, float] = {}
+    for name in small_store.shard_names():
+        for rows in small_store.read(name):
+            lengths |= dict(zip(rows.run_ids, rows.lengths.tolist(), strict=True))
+            last = np.cumsum(rows.lengths) - 1
+            losses |= dict(zip(rows.run_ids, rows.measures["loss"][last].tolist(), strict=True))
+    for run in runs.to_pylist():
+        assert lengths[run["run_id"]] == run["outcome_epoch"] + 1
+        assert losses[run["run_id"]] == np.float32(run["final_loss"])
+        if run["outcome"] == Outcome.CONVERGED:
+            assert run["final_loss"] < run["epsilon"]
+        if run["outcome"] == Outcome.CAPPED:
+            assert run["outcome_epoch"] == run["max_epochs"]
+
+
+def test_manifest_counts_what_the_store_holds(small_store: RunStore) -> None:
+    manifest = small_store.manifest
+    rows = sum(sum(part.lengths) for name in manifest["shards"] for part in small_store.read(name))
+    assert (manifest["n_runs"], manifest["n_rows"]) == (96, rows)
+    others = [path for path in small_store.folder.iterdir() if path.name != "manifest.json"]
+    assert manifest["bytes"] == sum(path.stat().st_size for path in others)
+
+
+def test_a_run_is_the_same_among_more_runs(
+    tmp_path: Path, neuron_settings: Build, small_store: RunStore
+) -> None:
+    simulate(tmp_path, neuron_settings(runs=150))
+    more = RunStore(tmp_path / "runs" / "neuron").runs()
+    few = small_store.runs()
+    kept = more.filter(pa.compute.is_in(more["run_id"], few["run_id"]))
+    assert kept.sort_by("run_id").equals(few.sort_by("run_id"))
