@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from epochs_left.config import parse_settings
 from epochs_left.simulation.runner import simulate_family
-from epochs_left.storage.params import load_params, merged
+from epochs_left.storage.params import load_params, merged, write_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.workloads.neuron import NeuronSettings
 
@@ -63,3 +66,47 @@ def small_store(
         jobs=1,
     )
     return RunStore(root / "neuron")
+
+
+#: More runs than elsewhere, and two a lineage, so that the locked test set has some of every kind.
+PIPELINE: dict[str, Any] = {
+    "neuron": {"runs": 160, "runs_per_shard": 60, "runs_per_lineage": 2},
+    "featurize": {"locked_share": 0.3},
+}
+STAGES = [
+    ("simulate", "neuron"),
+    ("featurize", "neuron"),
+    ("fit", "linear"),
+    ("fit", "xgboost"),
+    ("evaluate",),
+    ("report",),
+]
+
+RunStage = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def run_stage_in() -> RunStage:
+    """Run a stage in a folder, in this process: ``run(folder, "simulate", "neuron")``."""
+
+    def run(folder: Path, name: str, *arguments: str) -> None:
+        module = importlib.import_module(f"epochs_left.stages.{name}")
+        command = [name, *arguments, "--jobs", "1"]
+        with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", command)
+            module.main()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pipeline_folder(
+    small_params: dict[str, Any], run_stage_in: RunStage, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder in which every stage has run; read only."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "pipeline").mkdir()
+    write_params(folder / "pipeline" / "params.yaml", merged(small_params, PIPELINE))
+    for stage in STAGES:
+        run_stage_in(folder, *stage)
+    return folder

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from epochs_left.registry import module_names
 from epochs_left.regressors import REGRESSORS
-from epochs_left.storage.params import load_params
+from epochs_left.storage.params import load_params, merged
 from epochs_left.workloads import WORKLOADS
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +108,6 @@ def test_every_workload_has_its_parameters() -> None:
 
 
 def test_profiles_override_known_parameters_alone() -> None:
-    from epochs_left.storage.params import merged
-
     params = load_params(ROOT / "pipeline/params.yaml")
     for profile in (ROOT / "pipeline/profiles").glob("*.yaml"):
         assert merged(params, load_params(profile)) != params

@@ -253,8 +253,9 @@ def residual_quantiles(predictions: pa.Table, examples: Examples) -> dict[str, R
         part = by_lineage[by_lineage["availability"] == availability]
         row = part["row"].to_numpy()
         residual = np.log1p(examples.remaining[row]) - np.log1p(part["predicted"].to_numpy())
+        # Landmarks are not scored, so that a run's weight is spread over its drawn rows alone.
         levels, lower, upper = conformal_offsets(
-            residual, examples.lineage[row], examples.weight[row]
+            residual, examples.lineage[row], run_weights(examples.run[row])
         )
         quantiles[availability] = ResidualQuantiles(
             levels=tuple(levels.tolist()),

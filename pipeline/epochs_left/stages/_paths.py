@@ -1,4 +1,4 @@
-"""Where the stages read and write, relative to the folder that dvc.yaml stands in."""
+"""What the stages share: where they read and write, below the folder that dvc.yaml stands in."""
 
 from __future__ import annotations
 
@@ -12,3 +12,6 @@ RESULTS = Path("reports/results")
 REPORT = Path("reports/index.html")
 METRICS = Path("reports/metrics.json")
 PICTURES = Path("reports/pictures")
+
+#: The workload family that models are fitted on.
+FAMILY = "neuron"

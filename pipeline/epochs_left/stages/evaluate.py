@@ -7,12 +7,10 @@ from epochs_left.evaluation import RESULTS
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.scores import headline
 from epochs_left.stages._command import stage_parser, track
-from epochs_left.stages._paths import FEATURES, METRICS, MODELS, RUNS
+from epochs_left.stages._paths import FAMILY, FEATURES, METRICS, MODELS, RUNS
 from epochs_left.stages._paths import RESULTS as RESULTS_FOLDER
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.tables import write_json, write_result
-
-FAMILY = "neuron"
 
 
 def main() -> None:

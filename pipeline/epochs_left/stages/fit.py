@@ -18,13 +18,11 @@ from epochs_left.prediction.training import (
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import View
 from epochs_left.stages._command import stage_parser
-from epochs_left.stages._paths import FEATURES, MODELS, RUNS
+from epochs_left.stages._paths import FAMILY, FEATURES, MODELS, RUNS
 from epochs_left.storage.bundles import save_bundle
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_table, write_table
-
-FAMILY = "neuron"
 
 #: Columns whose names a bundle remembers, to say when a run has another.
 LABELS = ("optimizer", "activation", "architecture")

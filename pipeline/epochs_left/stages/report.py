@@ -7,7 +7,7 @@ from epochs_left.reporting.pictures import pictures
 from epochs_left.stages._command import stage_parser
 from epochs_left.stages._paths import PICTURES, REPORT, RESULTS
 from epochs_left.storage.atomic import write_bytes_atomically
-from epochs_left.storage.tables import read_result
+from epochs_left.storage.tables import read_result, result_files
 
 #: The section whose figure the README shows.
 SECTION = "parameter_plane"
@@ -16,7 +16,7 @@ SECTION = "parameter_plane"
 def main() -> None:
     """Read every result, render, write the report."""
     stage_parser(__doc__).parse_args()
-    results = {path.name: read_result(path) for path in sorted(RESULTS.iterdir())}
+    results = {path.name: read_result(path) for path in result_files(RESULTS)}
     write_bytes_atomically(REPORT, build_report(results).encode())
     PICTURES.mkdir(exist_ok=True)
     for name, picture in zip(("true", "predicted"), pictures(results, SECTION), strict=False):

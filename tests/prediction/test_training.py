@@ -1,0 +1,299 @@
+"""From examples to out-of-fold predictions and bundles, without a leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import KFold
+
+from epochs_left.config import FitSettings
+from epochs_left.prediction.predictor import predictor_of
+from epochs_left.prediction.training import (
+    AVAILABILITIES,
+    Examples,
+    build_bundle,
+    examples_of_view,
+    feature_names,
+    fit_converges,
+    fit_time,
+    out_of_fold,
+    predict_remaining,
+    residual_quantiles,
+)
+from epochs_left.regressors import REGRESSORS, RegressorSpec
+from epochs_left.schema import View
+from epochs_left.statistics import folds
+from epochs_left.statistics.scales import SCALES
+from epochs_left.statistics.scores import error_sums, r2
+from epochs_left.storage.bundles import load_bundle, save_bundle
+
+SETTINGS = FitSettings(regressors=("linear",), folds=3, row_wise_folds=1)
+NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
+LOSS_ONLY = np.array([True, True, True, False, False])
+N_LINEAGES, N_ROWS = 60, 6
+
+
+def draw_examples(seed: int = 0) -> Examples:
+    """Geometric decays, two runs a lineage, that reach their target unless they are stuck."""
+    rng = np.random.default_rng(seed)
+    run = np.repeat(np.arange(2 * N_LINEAGES), N_ROWS)
+    log_rate = np.log(rng.uniform(0.6, 0.97, size=2 * N_LINEAGES))[run]
+    epochs = np.ceil(rng.uniform(-9, -6, size=2 * N_LINEAGES)[run] / log_rate)
+    elapsed = np.floor(epochs * np.tile(np.arange(N_ROWS) / N_ROWS, 2 * N_LINEAGES))
+    remaining = epochs - elapsed
+    converged = (rng.random(2 * N_LINEAGES) < 0.7)[run]
+    noise = 0.1 * rng.normal(size=(5, run.size))
+    log_loss = -remaining * log_rate + np.where(converged, 0, 3)
+    columns = [log_loss, log_rate, np.log1p(elapsed), 0 * log_rate, log_rate]
+    return Examples(
+        names=NAMES,
+        loss_only=LOSS_ONLY,
+        X=(np.stack(columns) + noise).T.astype(np.float32),
+        elapsed=elapsed,
+        remaining=np.where(converged, remaining, np.nan),
+        converged=converged,
+        sampled=np.tile(np.arange(N_ROWS) != 1, 2 * N_LINEAGES),
+        run=run,
+        lineage=run // 2,
+    )
+
+
+@pytest.fixture
+def examples() -> Examples:
+    every = draw_examples()
+    return every.take(every.converged)
+
+
+def spec_of(name: str) -> RegressorSpec:
+    return replace(REGRESSORS[name], columns=None)
+
+
+def log_r2(predictions: pa.Table, examples: Examples, split: str) -> float:
+    frame = predictions.to_pandas()
+    frame = frame[(frame["split"] == split) & (frame["availability"] == "all")]
+    row = frame["row"].to_numpy()
+    actual, predicted = np.log1p(examples.remaining[row]), np.log1p(frame["predicted"].to_numpy())
+    return float(r2(error_sums(actual, predicted, examples.lineage[row]).sum(axis=0)))
+
+
+class Recorder(RegressorMixin, BaseEstimator):
+    """Remembers its training rows, and predicts whether the first feature was among them."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray) -> Recorder:
+        self.X_, self.y_, self.weights_ = X, y, sample_weight
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return np.isin(X[:, 0], self.X_[:, 0]).astype(float)
+
+
+RECORDER = RegressorSpec(
+    name="recorder",
+    title="Recorder",
+    scale="epochs",
+    columns=None,
+    baseline=False,
+    handles_missing=False,
+    build=lambda _: Recorder(),
+)
+
+
+def seen_by_split(examples: Examples, group: np.ndarray) -> dict[str, float]:
+    """Share of the test rows whose group was in training, by split."""
+    marked = replace(examples, X=np.repeat(group[:, None], 5, axis=1).astype(np.float32))
+    frame = out_of_fold(RECORDER, marked, SETTINGS, 0, jobs=1).to_pandas()
+    frame = frame[frame["availability"] == "all"]
+    return dict(frame.groupby("split")["predicted"].mean())
+
+
+def test_no_lineage_is_in_training_and_in_test(examples: Examples) -> None:
+    assert seen_by_split(examples, examples.lineage)["by lineage"] == 0.0
+
+
+def test_row_wise_split_sees_nearly_every_lineage_before(examples: Examples) -> None:
+    assert seen_by_split(examples, examples.lineage)["row-wise"] > 0.9
+
+
+def test_a_split_that_leaks_stops_the_fit(
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: a splitter that takes no notice of the groups."""
+
+    def careless(**settings: Any) -> SimpleNamespace:
+        folder = KFold(**settings)
+        return SimpleNamespace(split=lambda rows, **_: folder.split(rows))
+
+    monkeypatch.setattr(folds, "GroupKFold", careless)
+    with pytest.raises(AssertionError, match="lineages are in both training and test"):
+        out_of_fold(spec_of("linear"), examples, SETTINGS, 0, jobs=1)
+
+
+def test_every_drawn_row_is_predicted_once_by_lineage(examples: Examples) -> None:
+    frame = out_of_fold(spec_of("linear"), examples, SETTINGS, 0, jobs=1).to_pandas()
+    grouped = frame[frame["split"] == "by lineage"]
+    for availability in AVAILABILITIES:
+        rows = grouped.loc[grouped["availability"] == availability, "row"]
+        assert sorted(rows) == np.flatnonzero(examples.sampled).tolist()
+    share = (frame["split"] == "row-wise").sum() / len(grouped)
+    assert share == pytest.approx(SETTINGS.row_wise_folds / SETTINGS.folds, abs=0.1)
+    assert np.all(frame["predicted"] >= 0)
+
+
+@pytest.mark.parametrize("name", ["linear", "xgboost"])
+def test_predictions_do_not_depend_on_the_jobs(examples: Examples, name: str) -> None:
+    tables = [out_of_fold(spec_of(name), examples, SETTINGS, 5, jobs=jobs) for jobs in (1, 2)]
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("name", ["log_linear", "random_forest", "xgboost"])
+def test_real_targets_are_predicted(examples: Examples, name: str) -> None:
+    predictions = out_of_fold(spec_of(name), examples, SETTINGS, 0, jobs=1)
+    assert log_r2(predictions, examples, "by lineage") > 0.7
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["log_linear", "random_forest", "xgboost"])
+def test_permuted_targets_are_not(examples: Examples, name: str, seed: int) -> None:
+    permuted = permuted_targets(examples, seed)
+    predictions = out_of_fold(spec_of(name), permuted, SETTINGS, 0, jobs=1)
+    assert log_r2(predictions, permuted, "by lineage") <= 0.05
+
+
+@pytest.mark.parametrize("name", ["random_forest", "xgboost"])
+def test_permuted_targets_are_predicted_from_a_planted_leak(examples: Examples, name: str) -> None:
+    """So that the law above can fail: the epoch at which the run ended is among the features."""
+    permuted = permuted_targets(examples, 0)
+    leak = [permuted.elapsed, permuted.elapsed + permuted.remaining]
+    leaking = replace(permuted, X=np.column_stack([permuted.X[:, :3], *leak]).astype(np.float32))
+    predictions = out_of_fold(spec_of(name), leaking, SETTINGS, 0, jobs=1)
+    assert log_r2(predictions, leaking, "by lineage") > 0.4
+
+
+def permuted_targets(examples: Examples, seed: int) -> Examples:
+    order = np.random.default_rng(seed).permutation(examples.remaining.size)
+    return replace(examples, remaining=examples.remaining[order])
+
+
+def test_every_run_weighs_the_same_in_a_fit(examples: Examples) -> None:
+    uneven = examples.take(np.arange(examples.run.size) % 7 != 0)
+    model = fit_time(RECORDER, uneven, 0)
+    totals = np.bincount(uneven.run, weights=model.weights_)
+    np.testing.assert_allclose(totals[totals > 0], totals.max())
+
+
+@pytest.mark.parametrize("handles_missing", [False, True])
+def test_rows_of_the_loss_alone_are_learnt_by_who_can(
+    examples: Examples, handles_missing: bool
+) -> None:
+    model = fit_time(replace(RECORDER, handles_missing=handles_missing), examples, 0)
+    n = examples.run.size
+    assert len(model.X_) == n * (1 + handles_missing)
+    np.testing.assert_array_equal(model.X_[:n], examples.X)
+    if handles_missing:
+        np.testing.assert_array_equal(model.X_[n:, LOSS_ONLY], examples.X[:, LOSS_ONLY])
+        assert np.isnan(model.X_[n:, ~LOSS_ONLY]).all()
+        np.testing.assert_array_equal(model.y_[n:], model.y_[:n])
+        np.testing.assert_array_equal(model.weights_[n:], model.weights_[:n])
+
+
+def test_the_loss_alone_is_worth_less_but_not_nothing(examples: Examples) -> None:
+    frame = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0, jobs=1).to_pandas()
+    frame = frame[frame["split"] == "by lineage"]
+    error = np.log1p(frame["predicted"]) - np.log1p(examples.remaining[frame["row"]])
+    by_input = np.square(error).groupby(frame["availability"]).mean()
+    assert by_input["loss_only"] < 0.7 * np.log1p(examples.remaining).var()
+    assert by_input["all"] < by_input["loss_only"] * 1.2
+
+
+def test_intervals_hold_their_share_of_the_residuals(examples: Examples) -> None:
+    predictions = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0, jobs=1)
+    quantiles = residual_quantiles(predictions, examples)
+    frame = predictions.to_pandas().query("split == 'by lineage'")
+    for availability in AVAILABILITIES:
+        part = frame[frame["availability"] == availability]
+        row = part["row"].to_numpy()
+        residual = np.log1p(examples.remaining[row]) - np.log1p(part["predicted"].to_numpy())
+        offsets = quantiles[availability]
+        assert list(offsets.levels) == sorted(offsets.levels)
+        for level, low, high in zip(offsets.levels, offsets.lower, offsets.upper, strict=True):
+            if level in {0.5, 0.8, 0.9}:
+                inside = np.mean((low <= residual) & (residual <= high))
+                assert level - 0.05 <= inside <= min(level + 0.12, 1)
+
+
+def test_the_classifier_tells_who_converges() -> None:
+    train, test = draw_examples(1), draw_examples(2)
+    probability = fit_converges(train, 0).predict_proba(test.X)[:, 1]
+    assert probability[test.converged].mean() > probability[~test.converged].mean() + 0.3
+
+
+DICTIONARY = [
+    {"name": "a", "view": "causal", "baseline": False, "loss_only": True},
+    {"name": "b", "view": "oracle", "baseline": False, "loss_only": False},
+    {"name": "c", "view": "causal", "baseline": True, "loss_only": False},
+]
+
+
+@pytest.mark.parametrize(("view", "names"), [(View.CAUSAL, ("a",)), (View.ORACLE, ("a", "b"))])
+def test_a_view_has_its_features_and_no_baseline_s(view: View, names: tuple[str, ...]) -> None:
+    assert feature_names(DICTIONARY, RECORDER, view) == names
+    assert feature_names(DICTIONARY, replace(RECORDER, columns=("c",)), view) == ("c",)
+
+
+def test_examples_are_read_from_a_table() -> None:
+    table = pa.table(
+        {
+            "run_id": ["r", "r", "q"],
+            "lineage_id": ["l", "l", "k"],
+            "epoch": pa.array([0, 3, 1], pa.int32()),
+            "remaining": pa.array([5, 2, None], pa.int32()),
+            "converged": [True, True, False],
+            "sampled": [True, False, True],
+            "a": pa.array([1.0, 2.0, 3.0], pa.float32()),
+            "b": pa.array([4.0, 5.0, 6.0], pa.float32()),
+        }
+    )
+    found = examples_of_view(table, DICTIONARY, RECORDER, View.ORACLE)
+    np.testing.assert_array_equal(found.X, [[1, 4], [2, 5], [3, 6]])
+    np.testing.assert_array_equal(found.remaining, [5, 2, np.nan])
+    assert found.run.tolist() == [1, 1, 0]
+    assert found.lineage.tolist() == [1, 1, 0]
+    assert found.loss_only.tolist() == [True, False]
+    assert found.weight.tolist() == [0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("name", ["linear", "xgboost"])
+def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> None:
+    spec, every = spec_of(name), draw_examples(3)
+    converged = every.take(every.converged)
+    predictions = out_of_fold(spec, converged, SETTINGS, 0, jobs=1)
+    manifest, files = build_bundle(
+        spec,
+        View.CAUSAL,
+        every,
+        residual_quantiles(predictions, converged),
+        target=1e-6,
+        vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
+        training={"n_runs": 2 * N_LINEAGES},
+        root_seed=0,
+    )
+    save_bundle(tmp_path / manifest.bundle_id, manifest, files)
+    bundle = load_bundle(tmp_path / f"{name}-causal")
+    assert bundle.manifest.features == NAMES
+    assert bundle.manifest.ranges["log_lr"][0] == pytest.approx(every.X[:, 3].min())
+    predictor = predictor_of(bundle, level=0.9, jobs=1)
+    everything = np.ones(every.run.size, dtype=np.bool_)
+    forecast = predictor.forecast(every.X, every.elapsed, everything, ~everything)
+    model = fit_time(spec, converged, 0)
+    expected = predict_remaining(model, SCALES[spec.scale], every.X, every.elapsed)
+    np.testing.assert_allclose(forecast.remaining, expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        forecast.p_converges, fit_converges(every, 0).predict_proba(every.X)[:, 1], rtol=1e-6
+    )
