@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce smoke full test lint clean
+.PHONY: help reproduce smoke full test lint clean
+
+help:  ## Say what the targets do.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
 reproduce: $(VENV)/pipeline  ## Run the default pipeline and print where the report is.
 	dvc repro
@@ -19,13 +22,13 @@ full: $(VENV)/pipeline  ## Run the pipeline at full size, in build/full. Hours.
 test: $(VENV)/test lint  ## Run linters, type checks, import rules and the test suite.
 	pytest -n 2
 
-lint: $(VENV)/test
+lint: $(VENV)/test  ## Run ruff, mypy and the import rules.
 	ruff check
 	ruff format --check
 	mypy
 	lint-imports --no-logo
 
-clean:
+clean:  ## Remove the environment and build/.
 	rm -rf $(VENV) build
 
 # torch comes as the CPU build: constraints.txt pins it, and every other version that was tested.

@@ -29,7 +29,7 @@ SMALL: dict[str, Any] = {
     "root_seed": ROOT_SEED,
     "neuron": {"runs": 96, "runs_per_shard": 32, "max_epochs": 300},
     "featurize": {"epochs_per_run": 5},
-    "fit": {"regressors": ["linear", "xgboost"], "folds": 3, "row_wise_folds": 1},
+    "fit": {"regressors": ["linear", "xgboost"], "folds": 3},
     "evaluate": {"bootstrap_replicates": 100, "plane_points": 5},
 }
 

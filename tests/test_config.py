@@ -137,7 +137,6 @@ def test_the_pipeline_s_own_parameters_are_good() -> None:
         (FeaturizeSettings, "featurize", {"locked_share": 1.0}, "locked_share must lie in"),
         (FeaturizeSettings, "featurize", {"landmarks": [0, -1]}, "landmarks must lie in"),
         (FitSettings, "fit", {"folds": 1}, "folds must lie in"),
-        (FitSettings, "fit", {"row_wise_folds": 6}, "row_wise_folds must lie in"),
         (EvaluateSettings, "evaluate", {"bootstrap_replicates": 9}, "bootstrap_replicates must"),
         (EvaluateSettings, "evaluate", {"plane_lr": 0.5}, "plane_lr must lie in"),
         (EvaluateSettings, "evaluate", {"plane_points": 4}, "plane_points must lie in"),

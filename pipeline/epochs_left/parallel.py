@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from epochs_left.errors import InputOutputError
+
+#: What shows progress: (items, how many there will be, what they are) -> the same items.
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -53,3 +56,9 @@ def parallel_map(
 
 def _numbered(function: Callable[[Task], Result], number: int, task: Task) -> tuple[int, Result]:
     return number, function(task)
+
+
+def no_progress(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+    """Show nothing."""
+    del total, description
+    return items

@@ -52,6 +52,7 @@ def unit_rows(
                 "n_params": 3,
                 "optimizer": "sgd",
                 "activation": "abs",
+                "architecture": "abs-unit",
             }
             yield row | {f"param_{i}": float(value) for i, value in enumerate(theta)}
             theta = theta - lr * gradient

@@ -10,6 +10,7 @@ import pytest
 
 from epochs_left.dynamics.closed_form import (
     NORMAL_CONVERGED_SHARE,
+    contraction_rate,
     epochs_to_loss,
     predict_outcomes,
     reaches_solution,
@@ -129,6 +130,33 @@ def test_normal_share_is_the_one_that_draws_have() -> None:
 def test_rates_without_a_closed_form_are_refused(lr: float) -> None:
     with pytest.raises(ValueError, match="0 < lr < 1/2"):
         predict_outcomes(np.ones((1, 3)), np.array([lr]), CRITERION)
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.2, 0.5, 0.7, 1.0, 1.3])
+def test_rate_without_momentum_is_that_of_the_closed_form(lr: float) -> None:
+    for nesterov in (0.0, 1.0):
+        rate = contraction_rate(np.array(lr), np.array(0.0), np.array(nesterov))
+        assert rate == pytest.approx(abs(1 - 2 * lr))
+
+
+@pytest.mark.parametrize("nesterov", [0.0, 1.0])
+@pytest.mark.parametrize("momentum", [0.3, 0.9])
+@pytest.mark.parametrize("lr", [0.01, 0.2, 0.6])
+def test_rate_with_momentum_is_that_of_descent_on_the_quadratic(
+    lr: float, momentum: float, nesterov: float
+) -> None:
+    """PyTorch's steps on theta^2, whose Hessian is 2, from where the faster mode is gone."""
+    theta, velocity = 1.0, 0.0
+    lengths = []
+    for _ in range(150):
+        gradient = 2 * theta
+        velocity = momentum * velocity + gradient
+        theta -= lr * (gradient + momentum * velocity if nesterov else velocity)
+        # Complex modes oscillate; the length of the state shrinks by their radius all the same.
+        lengths.append(np.log(np.hypot(theta, lr * velocity)))
+    slope = np.polyfit(np.arange(100), lengths[50:], 1)[0]
+    rate = contraction_rate(np.array(lr), np.array(momentum), np.array(nesterov))
+    assert np.exp(slope) == pytest.approx(float(rate), rel=0.02)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -117,6 +117,7 @@ def test_scopes_are_the_parts_that_they_name() -> None:
         "abs, full batch, no momentum": [0],
         "abs, online": [2],
         "hidden units": [3, 4],
+        "with momentum": [1, 4],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from epochs_left.errors import DataError
 from epochs_left.prediction.histories import LAST
 from epochs_left.prediction.layout import ColumnChoice, OnBad
 from epochs_left.prediction.predictor import WIDENING, Predictor
+from epochs_left.prediction.unlike import far_from_training, outside_ranges
 from epochs_left.statistics.scales import MAX_REMAINING
 
 Answer = Callable[..., pd.DataFrame]
@@ -332,3 +334,48 @@ def test_strict_refuses_what_is_tolerated(answer: Answer) -> None:
 def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     """Bit-equal, missing values included."""
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_an_interval_holds_its_prediction_however_biased_the_residuals(
+    predictor: Callable[..., Predictor],
+) -> None:
+    remaining, no = np.array([0.0, 3.0, 100.0]), np.zeros(3, dtype=bool)
+    for offsets in ((0.1, 0.5), (-0.5, -0.1)):
+        biased = replace(predictor(), offsets={"all": offsets, "loss_only": offsets})
+        lower, upper = biased.interval(remaining, ~no, no)
+        assert (lower <= remaining).all()
+        assert (upper >= remaining).all()
+
+
+def test_what_was_odd_once_stays_flagged(answer: Answer) -> None:
+    blip = one_run(GEOMETRIC, lr=0.1, grad_norm=1.0)
+    blip.loc[10, "lr"] = 0.2
+    blip.loc[20:, "epoch"] += 1
+    reasons = answer(blip)["reason"]
+    for reason, since in {"lr changes": 10, "epochs not evenly spaced": 20}.items():
+        assert reasons.str.contains(reason).tolist() == [t >= since for t in range(30)]
+
+
+def test_a_combination_is_far_though_each_feature_is_usual(
+    predictor: Callable[..., Predictor],
+) -> None:
+    novelty = predictor().novelty
+    assert novelty is not None
+    usual = novelty.reference
+    rng = np.random.default_rng(0)
+    mixed = np.stack([rng.permutation(column) for column in usual.T], axis=1)
+    (near,), (far,) = (far_from_training(rows, novelty).values() for rows in (usual, mixed))
+    assert near.mean() < 0.02
+    assert far.mean() > 0.5
+    assert not outside_ranges(mixed, predictor().manifest)
+
+
+def test_a_bundle_without_a_classifier_gives_no_probability(
+    predictor: Callable[..., Predictor],
+) -> None:
+    bare = replace(predictor(), converges=None, novelty=None)
+    n_features = len(bare.manifest.features)
+    yes = np.ones(2, dtype=bool)
+    forecast = bare.forecast(np.zeros((2, n_features), np.float32), np.ones(2), yes, ~yes)
+    assert forecast.p_converges is None
+    assert far_from_training(np.zeros((2, n_features)), bare.novelty) == {}

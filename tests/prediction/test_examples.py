@@ -129,6 +129,25 @@ def test_every_feature_is_finite(frame: pd.DataFrame) -> None:
     assert np.isfinite(frame[names].to_numpy()).all()
 
 
+def test_features_are_those_of_their_own_run_and_epoch(
+    small_store: RunStore, frame: pd.DataFrame
+) -> None:
+    expected = frame.set_index(["run_id", "epoch"])
+    for rows, _ in shards(small_store):
+        starts = np.cumsum(rows.lengths) - rows.lengths
+        for run_id, start, length in zip(rows.run_ids, starts, rows.lengths, strict=True):
+            if length == 1:
+                continue
+            found = expected.loc[run_id]
+            at = start + found.index.to_numpy()
+            final = rows.params[start + length - 1].astype(float)
+            distance = np.linalg.norm(rows.params[at] - final, axis=1)
+            np.testing.assert_allclose(found["l2_to_final"], distance, rtol=1e-5)
+            np.testing.assert_allclose(
+                found["log_loss"], np.log(rows.measures["loss"][at].astype(float)), atol=1e-5
+            )
+
+
 def test_causal_features_are_those_of_a_run_that_stopped_there(
     small_store: RunStore, frame: pd.DataFrame
 ) -> None:

@@ -17,12 +17,14 @@ from epochs_left.config import FitSettings
 from epochs_left.prediction.predictor import predictor_of
 from epochs_left.prediction.training import (
     AVAILABILITIES,
+    LANDMARK_WEIGHT,
     Examples,
     build_bundle,
     examples_of_view,
     feature_names,
     fit_converges,
     fit_time,
+    fold_scores,
     out_of_fold,
     predict_remaining,
     residual_quantiles,
@@ -34,7 +36,7 @@ from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import error_sums, r2
 from epochs_left.storage.bundles import load_bundle, save_bundle
 
-SETTINGS = FitSettings(regressors=("linear",), folds=3, row_wise_folds=1)
+SETTINGS = FitSettings(regressors=("linear",), folds=3)
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
 N_LINEAGES, N_ROWS = 60, 6
@@ -81,6 +83,14 @@ def log_r2(predictions: pa.Table, examples: Examples, split: str) -> float:
     row = frame["row"].to_numpy()
     actual, predicted = np.log1p(examples.remaining[row]), np.log1p(frame["predicted"].to_numpy())
     return float(r2(error_sums(actual, predicted, examples.lineage[row]).sum(axis=0)))
+
+
+def test_scores_of_the_folds_are_those_of_their_predictions(examples: Examples) -> None:
+    predictions = out_of_fold(spec_of("log_linear"), examples, SETTINGS, 0, jobs=1)
+    (found,) = fold_scores(predictions, examples).values()
+    assert set(found) == set(AVAILABILITIES)
+    # Every run has as many drawn rows as the others here, so that weights change nothing.
+    assert found["all"] == pytest.approx(log_r2(predictions, examples, "by lineage"), abs=1e-4)
 
 
 class Recorder(RegressorMixin, BaseEstimator):
@@ -141,8 +151,7 @@ def test_every_drawn_row_is_predicted_once_by_lineage(examples: Examples) -> Non
     for availability in AVAILABILITIES:
         rows = grouped.loc[grouped["availability"] == availability, "row"]
         assert sorted(rows) == np.flatnonzero(examples.sampled).tolist()
-    share = (frame["split"] == "row-wise").sum() / len(grouped)
-    assert share == pytest.approx(SETTINGS.row_wise_folds / SETTINGS.folds, abs=0.1)
+    assert (frame["split"] == "row-wise").sum() == len(grouped)
     assert np.all(frame["predicted"] >= 0)
 
 
@@ -182,10 +191,15 @@ def permuted_targets(examples: Examples, seed: int) -> Examples:
 
 
 def test_every_run_weighs_the_same_in_a_fit(examples: Examples) -> None:
+    """Its drawn rows together, and its landmarks together at a smaller weight."""
     uneven = examples.take(np.arange(examples.run.size) % 7 != 0)
-    model = fit_time(RECORDER, uneven, 0)
-    totals = np.bincount(uneven.run, weights=model.weights_)
-    np.testing.assert_allclose(totals[totals > 0], totals.max())
+    weights = fit_time(RECORDER, uneven, 0).weights_
+    drawn, landmarks = (
+        np.bincount(uneven.run[rows], weights=weights[rows])
+        for rows in (uneven.sampled, ~uneven.sampled)
+    )
+    for totals, weight in ((drawn, 1.0), (landmarks, LANDMARK_WEIGHT)):
+        np.testing.assert_allclose(totals[totals > 0], weight * drawn.max())
 
 
 @pytest.mark.parametrize("handles_missing", [False, True])
@@ -266,7 +280,7 @@ def test_examples_are_read_from_a_table() -> None:
     assert found.run.tolist() == [1, 1, 0]
     assert found.lineage.tolist() == [1, 1, 0]
     assert found.loss_only.tolist() == [True, False]
-    assert found.weight.tolist() == [0.5, 0.5, 1.0]
+    assert found.weight.tolist() == [1.0, LANDMARK_WEIGHT, 1.0]
 
 
 @pytest.mark.parametrize("name", ["linear", "xgboost"])
@@ -281,12 +295,16 @@ def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> 
         residual_quantiles(predictions, converged),
         target=1e-6,
         vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
-        training={"n_runs": 2 * N_LINEAGES},
+        facts={
+            "training": {"n_runs": 2 * N_LINEAGES},
+            "scores": fold_scores(predictions, converged),
+        },
         root_seed=0,
     )
     save_bundle(tmp_path / manifest.bundle_id, manifest, files)
     bundle = load_bundle(tmp_path / f"{name}-causal")
     assert bundle.manifest.features == NAMES
+    assert bundle.manifest.scores == fold_scores(predictions, converged)
     assert bundle.manifest.ranges["log_lr"][0] == pytest.approx(every.X[:, 3].min())
     predictor = predictor_of(bundle, level=0.9, jobs=1)
     everything = np.ones(every.run.size, dtype=np.bool_)

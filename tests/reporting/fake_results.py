@@ -151,9 +151,13 @@ def _closed_form() -> dict[str, Any]:
         "n_runs": 3124, "n_equal": 3124, "share_equal": 1.0, "n_stuck": 1180, "n_converged": 1902,
         "n_capped": 42, "n_diverged": 0,
         "n01": {
-            "n_runs": 1041, "converged_share": 0.6151, "expected": 0.6082, "standard_error": 0.0151,
+            "n_lineages": 1041, "converged_share": 0.6151, "expected": 0.6082,
+            "standard_error": 0.0151,
         },
-        "medians": [{"lr": lr, "epochs": n + 2 * (lr < 0.05), "design": n} for lr, n in medians],
+        "medians": [
+            {"lr": lr, "epochs": n + 2 * (lr < 0.05), "closed_form": n, "n_runs": 50}
+            for lr, n in medians
+        ],
     }  # fmt: skip
 
 

@@ -124,8 +124,11 @@ def test_every_registered_result_is_written_and_readable(pipeline_folder: Path) 
 
 def test_metrics_name_every_model_and_split(pipeline_folder: Path) -> None:
     metrics = json.loads((pipeline_folder / "reports" / "metrics.json").read_text())
-    assert set(metrics) == {"by lineage", "row-wise", "locked test"}
-    assert all(set(figures) == set(BUNDLES) for figures in metrics.values())
+    for split in ("by lineage", "row-wise", "locked test"):
+        assert set(metrics[split]) == set(BUNDLES)
+    coverage = metrics["coverage of 90% intervals, all"]
+    assert set(coverage) == {f"{name}-causal" for name in REGRESSORS}
+    assert all(0 <= share <= 1 for share in coverage.values())
 
 
 def test_report_is_one_page(pipeline_folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from epochs_left.errors import InputOutputError, IntegrityError, ModelError
+from epochs_left.errors import IntegrityError, ModelError
 from epochs_left.schema import SCHEMA_VERSION
 from epochs_left.storage.bundles import (
     MANIFEST,
@@ -225,7 +225,7 @@ def test_no_file_outside_the_bundle_is_written_or_read(folder: Path, name: str) 
 def test_a_folder_in_the_place_of_a_file_is_an_error(folder: Path) -> None:
     (folder / "time.ubj").unlink()
     (folder / "time.ubj").mkdir()
-    with pytest.raises(InputOutputError, match="cannot read bundle"):
+    with pytest.raises(IntegrityError, match="regular file"):
         load_bundle(folder)
 
 

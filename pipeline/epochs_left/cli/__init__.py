@@ -4,6 +4,6 @@ Data go to stdout, everything else to stderr. Heavy modules are imported inside 
 that `--help` answers at once.
 """
 
-from epochs_left.cli.main import main
+from epochs_left.cli.main import main, script
 
-__all__ = ["main"]
+__all__ = ["main", "script"]

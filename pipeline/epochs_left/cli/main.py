@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -65,6 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(sys.argv[1:] if argv is None else argv))
     finally:
         leave_stdout()
+
+
+def script() -> NoReturn:
+    """Run the command line as a program of its own.
+
+    Leaves without tearing the interpreter down: threads that pyarrow and OpenMP are still starting
+    in a very short run would abort the process after everything has been said and written.
+    """
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -129,6 +129,27 @@ def _outcome(distance: float, rate: float, floor: float, criterion: Criterion) -
         epoch += 1
 
 
+def contraction_rate(lr: FloatArray, momentum: FloatArray, nesterov: FloatArray) -> FloatArray:
+    """Asymptotic factor by which one full-batch step shrinks the distance to the solution.
+
+    Spectral radius of the iteration on a quadratic with the unit's Hessian 2 I (Polyak 1964 for
+    heavy ball; Lessard, Recht and Packard 2016 for Nesterov); ``|1 - 2 lr|`` without momentum.
+
+    Parameters
+    ----------
+    lr, momentum
+        Arrays that broadcast.
+    nesterov
+        1 for Nesterov's momentum, 0 for heavy ball.
+    """
+    shrink = 1 - 2 * lr
+    trace = np.where(nesterov > 0, (1 + momentum) * shrink, momentum + shrink)
+    determinant = np.where(nesterov > 0, momentum * shrink, momentum)
+    root = np.sqrt((trace**2 - 4 * determinant).astype(np.complex128))
+    radius: FloatArray = np.maximum(np.abs(trace + root), np.abs(trace - root)) / 2
+    return radius
+
+
 def epochs_to_loss(loss: FloatArray, target: FloatArray, rate: FloatArray) -> FloatArray:
     """Epochs until a loss that shrinks by ``rate**2`` an epoch is below ``target``.
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from epochs_left.arrays import BoolArray
 from epochs_left.config import EvaluateSettings
+from epochs_left.dynamics.criterion import Criterion
 from epochs_left.prediction.predictor import Forecast, Predictor, predictor_of
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import View
-from epochs_left.seeding import Purpose, generator, key_of
+from epochs_left.seeding import Purpose, content_id, generator, key_of
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_table
@@ -75,7 +76,7 @@ class EvaluationContext:
 
     @cached_property
     def examples(self) -> pd.DataFrame:
-        """examples.parquet, with the scope of each row."""
+        """examples.parquet."""
         frame: pd.DataFrame = read_table(self._features / "examples.parquet").to_pandas()
         return frame
 
@@ -83,6 +84,14 @@ class EvaluationContext:
     def locked(self) -> pd.DataFrame:
         """The examples of the locked test set, a fresh index."""
         return self.examples[self.examples["locked"]].reset_index(drop=True)
+
+    @property
+    def criterion(self) -> Criterion:
+        """Thresholds that the family's runs were recorded with."""
+        settings = self.store.manifest["settings"]
+        return Criterion(
+            **{key: settings[key] for key in ("epsilon", "delta", "divergence_loss", "max_epochs")}
+        )
 
     @property
     def _features(self) -> Path:
@@ -158,7 +167,7 @@ class EvaluationContext:
 
     def rng(self, result: str) -> np.random.Generator:
         """Return the generator of one result's bootstrap: the same whatever else is computed."""
-        return generator(self.root_seed, key_of(result.encode().hex()[:16]), Purpose.BOOTSTRAP)
+        return generator(self.root_seed, key_of(content_id({"result": result})), Purpose.BOOTSTRAP)
 
 
 def scopes(rows: pd.DataFrame) -> dict[str, BoolArray]:
@@ -172,4 +181,5 @@ def scopes(rows: pd.DataFrame) -> dict[str, BoolArray]:
         "abs, full batch, no momentum": unit & full & plain,
         "abs, online": unit & ~full,
         "hidden units": ~unit,
+        "with momentum": ~plain,
     }

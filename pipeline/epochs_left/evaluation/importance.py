@@ -14,9 +14,9 @@ from epochs_left.evaluation.scores import locked_rows
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import run_weights
-from epochs_left.statistics.scores import error_sums, r2
+from epochs_left.statistics.scores import SUMS, error_sums, r2
 
-_N_SUMS = 5
+_N_SUMS = len(SUMS)
 
 
 @result("importance.json")

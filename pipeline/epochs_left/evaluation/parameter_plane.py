@@ -17,7 +17,7 @@ from epochs_left.dynamics.closed_form import (
     reaches_solution,
     unit_loss_and_gradient,
 )
-from epochs_left.dynamics.criterion import CONVERGED, Criterion
+from epochs_left.dynamics.criterion import CONVERGED
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.features import compute_features
@@ -85,11 +85,8 @@ def _grid(points: int) -> FloatArray:
 
 
 def _truth(context: EvaluationContext, params: FloatArray) -> tuple[IntArray, IntArray]:
-    settings = context.store.manifest["settings"]
-    criterion = Criterion(
-        **{key: settings[key] for key in ("epsilon", "delta", "divergence_loss", "max_epochs")}
-    )
-    return predict_outcomes(params, np.full(len(params), context.settings.plane_lr), criterion)
+    lr = np.full(len(params), context.settings.plane_lr)
+    return predict_outcomes(params, lr, context.criterion)
 
 
 def _forecast(context: EvaluationContext, params: FloatArray) -> Forecast:
@@ -106,7 +103,7 @@ def _at_initialisation(context: EvaluationContext, params: FloatArray) -> Trajec
     n = len(params)
     loss, gradient = unit_loss_and_gradient(params)
     numbers = {
-        "target": context.store.manifest["settings"]["epsilon"],
+        "target": context.criterion.epsilon,
         "lr": context.settings.plane_lr,
         "momentum": 0.0,
         "batch_size": 4.0,

@@ -17,6 +17,7 @@ from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scores import (
     SUM_SCORES,
+    SUMS,
     SumStatistic,
     covered,
     error_sums,
@@ -31,8 +32,9 @@ Entry = dict[str, Any]
 
 #: Central interval levels at which coverage is measured.
 LEVELS = (0.5, 0.8, 0.9)
+_NOMINAL = 0.9
 
-_N_SUMS = 5  # columns of statistics.scores.SUMS
+_N_SUMS = len(SUMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +81,22 @@ def scores(context: EvaluationContext) -> list[Entry]:
 
 
 def headline(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
-    """Return the run-weighted R^2 of log epochs by split and model, for ``dvc metrics``."""
+    """Return R^2 of log epochs by split, and coverage by scope, run-weighted: ``dvc metrics``."""
     wanted = {"scope": "all", "scale": "log", "weighting": "run", "metric": "r2"}
     figures: dict[str, dict[str, float]] = {}
     for entry in entries:
         if all(entry[key] == value for key, value in wanted.items()):
             name = f"{entry['model']}-{entry['view']}"
             figures.setdefault(entry["split"], {})[name] = entry["estimate"]
+    for entry in entries:
+        if (
+            entry["metric"] == "coverage"
+            and entry["level"] == _NOMINAL
+            and entry["view"] == "causal"
+        ):
+            figures.setdefault(f"coverage of {_NOMINAL:.0%} intervals, {entry['scope']}", {})[
+                f"{entry['model']}-causal"
+            ] = entry["estimate"]
     return figures
 
 
@@ -141,7 +152,7 @@ def _split_entries(context: EvaluationContext, scored: Scored, scope: str) -> li
         for key, scale, weighting in labels
     ]
     statistics = {
-        f"{position} {metric}": _at(position, statistic)
+        f"{position} {metric}": _at(position, statistic, _N_SUMS)
         for position in range(len(labels))
         for metric, statistic in SUM_SCORES.items()
     }
@@ -171,9 +182,9 @@ def _weightings(rows: pd.DataFrame) -> dict[str, FloatArray]:
     return {"run": run_weights(rows["run_id"].to_numpy()), "row": np.ones(len(rows))}
 
 
-def _at(position: int, statistic: SumStatistic) -> SumStatistic:
-    """Apply a statistic to its own columns of the sums of all models."""
-    columns = slice(position * _N_SUMS, (position + 1) * _N_SUMS)
+def _at(position: int, statistic: SumStatistic, width: int) -> SumStatistic:
+    """Apply a statistic to its own columns of the sums of all models, ``width`` each."""
+    columns = slice(position * width, (position + 1) * width)
     return lambda sums: statistic(sums[..., columns])
 
 
@@ -198,41 +209,52 @@ def _median_entries(
 
 
 def _interval_entries(context: EvaluationContext) -> Iterator[Entry]:
-    """Coverage and width of the intervals on the locked test set."""
+    """Coverage and width of the intervals on the locked test set, scope by scope.
+
+    An interval that is right on average can be wrong in every part.
+    """
     use = locked_rows(context)
-    rows = context.locked[use]
-    scored = Scored(split="locked test", rows=rows, predicted={})
+    locked = Scored(
+        split="locked test",
+        rows=context.locked[use],
+        predicted={key: context.forecasts[key].remaining[use] for key in context.models},
+    )
+    for scope, mask in scopes(locked.rows).items():
+        if mask.any():
+            yield from _scope_intervals(context, _restricted(locked, mask), scope)
+
+
+def _scope_intervals(context: EvaluationContext, scored: Scored, scope: str) -> Iterator[Entry]:
+    """Score the intervals of all models from the same bootstrap replicates."""
+    lineage = scored.rows["lineage_id"].to_numpy()
+    weight = _weightings(scored.rows)["run"]
+    labels, sums = [], []
     for key in context.models:
         for level in LEVELS:
-            estimates = _coverage(context, key, rows, context.forecasts[key].remaining[use], level)
-            for metric, estimate in estimates.items():
-                what = Score(scope="all", scale="log", weighting="run", metric=metric, level=level)
-                yield _entry(context, scored, key, what, estimate)
+            for metric, values in _interval_values(context, key, scored, level).items():
+                labels.append((key, level, metric))
+                sums.append(mean_sums(values, lineage, weight))
+    estimates = bootstrap_sums(
+        np.concatenate(sums, axis=1),
+        {str(i): _at(i, mean, sums[i].shape[1]) for i in range(len(labels))},
+        n_replicates=context.settings.bootstrap_replicates,
+        rng=context.rng("intervals"),
+    )
+    for i, (key, level, metric) in enumerate(labels):
+        what = Score(scope=scope, scale="log", weighting="run", metric=metric, level=level)
+        yield _entry(context, scored, key, what, estimates[str(i)])
 
 
-def _coverage(
-    context: EvaluationContext,
-    key: ModelKey,
-    rows: pd.DataFrame,
-    predicted: FloatArray,
-    level: float,
-) -> dict[str, Estimate]:
-    everything = np.ones(len(rows), dtype=np.bool_)
+def _interval_values(
+    context: EvaluationContext, key: ModelKey, scored: Scored, level: float
+) -> dict[str, FloatArray]:
+    predicted = scored.predicted[key]
+    everything = np.ones(predicted.size, dtype=np.bool_)
     lower, upper = (
         context.predictors[key].at_level(level).interval(predicted, everything, ~everything)
     )
-    actual = rows["remaining"].to_numpy(float)
-    lineage, weight = rows["lineage_id"].to_numpy(), _weightings(rows)["run"]
-    values = {"coverage": covered(actual, lower, upper), "width": log_width(lower, upper)}
-    return {
-        metric: bootstrap_sums(
-            mean_sums(value, lineage, weight),
-            {metric: mean},
-            n_replicates=context.settings.bootstrap_replicates,
-            rng=context.rng(metric),
-        )[metric]
-        for metric, value in values.items()
-    }
+    actual = scored.rows["remaining"].to_numpy(float)
+    return {"coverage": covered(actual, lower, upper), "width": log_width(lower, upper)}
 
 
 def _entry(

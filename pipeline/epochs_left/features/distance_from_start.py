@@ -10,6 +10,8 @@ from epochs_left.dynamics.distances import cosine_distance, l2_distance
 from epochs_left.features import feature_group
 from epochs_left.schema import View
 
+_FLOOR = -18.0  # log of what float32 parameters of order one cannot resolve, and of "none yet"
+
 
 @feature_group(
     view=View.CAUSAL,
@@ -25,7 +27,7 @@ def distance_from_start(params: FloatArray, path_length: FloatArray) -> dict[str
     start = params[:, :1, :]
     distance = l2_distance(params, start)
     return {
-        "log_distance_from_start": safe_log(distance),
+        "log_distance_from_start": np.maximum(safe_log(distance), _FLOOR),
         "cosine_from_start": cosine_distance(params, start),
         "log_param_norm": safe_log(l2_distance(params, np.zeros_like(start))),
         "straightness": np.where(path_length > 0, distance / np.maximum(path_length, 1e-30), 1.0),

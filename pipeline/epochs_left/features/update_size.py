@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from epochs_left.arrays import FloatArray
 from epochs_left.dynamics.curves import safe_log, trailing_slope
 from epochs_left.features import feature_group
 from epochs_left.schema import View
 
 _WINDOW = 4  # epochs
+_FLOOR = -18.0  # log of what float32 parameters of order one cannot resolve, and of "none yet"
 
 
 @feature_group(
@@ -15,14 +18,15 @@ _WINDOW = 4  # epochs
     units={
         "log_update_norm": "log(parameter units)",
         "log_update_norm_slope": "1/epoch",
-        "log_probe_kl": "log(nat)",
     },
 )
-def update_size(update_norm: FloatArray, probe_kl: FloatArray) -> dict[str, FloatArray]:
-    """Length of the last epoch's update in parameters, its slope, and in function space."""
-    log_update_norm = safe_log(update_norm)
+def update_size(update_norm: FloatArray) -> dict[str, FloatArray]:
+    """Length of the last epoch's update in parameters, and its slope."""
+    log_update_norm = np.maximum(safe_log(update_norm), _FLOOR)
+    # Epoch 0 has no update: the slope starts at epoch 1, not at a jump from nothing.
+    slope = np.zeros_like(log_update_norm)
+    slope[:, 1:] = trailing_slope(log_update_norm[:, 1:], _WINDOW)
     return {
         "log_update_norm": log_update_norm,
-        "log_update_norm_slope": trailing_slope(log_update_norm, _WINDOW),
-        "log_probe_kl": safe_log(probe_kl),
+        "log_update_norm_slope": slope,
     }

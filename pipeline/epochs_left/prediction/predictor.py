@@ -17,7 +17,13 @@ from epochs_left.schema import View
 from epochs_left.statistics.conformal import offsets_at
 from epochs_left.statistics.novelty import Novelty
 from epochs_left.statistics.scales import MAX_REMAINING, SCALES, Scale
-from epochs_left.storage.bundles import Bundle, BundleManifest, ResidualQuantiles, load_columns
+from epochs_left.storage.bundles import (
+    REFERENCE,
+    Bundle,
+    BundleManifest,
+    ResidualQuantiles,
+    load_columns,
+)
 from epochs_left.storage.estimators import UBJSON, load_estimator
 
 #: Intervals of rows unlike the training data are this many times as wide, on the log(1 + R) scale.
@@ -25,7 +31,7 @@ WIDENING = 2.0
 #: Rows that an estimator with matrix products is given at once.
 BLOCK_ROWS = 1024
 #: Names of a bundle's files, without what depends on the library.
-TIME, CONVERGES, REFERENCE = "time", "converges", "reference.parquet"
+TIME, CONVERGES = "time", "converges"
 
 #: From features, shape ``(n, p)``, to values, shape ``(n,)`` or ``(n, 2)``.
 Predict = Callable[[FloatArray], FloatArray]
@@ -238,6 +244,12 @@ def _estimator(bundle: Bundle, stem: str, jobs: int) -> tuple[str, Any]:
         return "", None
     extension = Path(names[0]).suffix
     estimator = load_estimator(extension, bundle.files[names[0]])
+    expected = len(bundle.manifest.features)
+    if estimator.n_features_in_ != expected:
+        raise ModelError(
+            f"{names[0]} takes {estimator.n_features_in_} features, the manifest names {expected}; "
+            "fit the bundle again"
+        )
     if "n_jobs" in estimator.get_params(deep=False):
         estimator.set_params(n_jobs=jobs)
     return extension, estimator

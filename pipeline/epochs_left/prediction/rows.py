@@ -14,7 +14,7 @@ from epochs_left.prediction.cells import UNNAMED, Column, Names
 from epochs_left.prediction.layout import LABELS, MEASURES, PARAMS, SETTINGS, Layout, OnBad
 
 #: Above it a float64 no longer counts in ones.
-MAX_EPOCH = 2**53
+MAX_EPOCH = 2**53 - 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from epochs_left import __version__
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.config import FitSettings
-from epochs_left.parallel import parallel_map
+from epochs_left.parallel import Progress, no_progress, parallel_map
 from epochs_left.regressors import RegressorSpec
 from epochs_left.regressors._converges import build_converges_classifier
 from epochs_left.regressors._fitting import fit_weighted
@@ -26,14 +26,16 @@ from epochs_left.statistics.conformal import conformal_offsets
 from epochs_left.statistics.folds import grouped_folds, row_wise_folds, run_weights
 from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS
 from epochs_left.statistics.scales import SCALES, Scale
-from epochs_left.storage.bundles import BundleManifest, ResidualQuantiles, dump_columns
+from epochs_left.statistics.scores import error_sums, r2
+from epochs_left.storage.bundles import REFERENCE, BundleManifest, ResidualQuantiles, dump_columns
 from epochs_left.storage.estimators import dump_estimator
-
-#: File of the reference rows of `statistics.novelty` in a bundle.
-REFERENCE = "reference.parquet"
 
 #: A model trained on these families alone knows nothing of any other architecture.
 MUST_STATE = ("architecture",)
+
+#: Weight of a run's landmark rows together, its drawn rows having 1. Without landmarks the first
+#: epochs are learnt badly; at full weight they bias the predictions for all the others.
+LANDMARK_WEIGHT = 0.2
 
 #: Which inputs a prediction had: everything that the bundle knows, or the loss curve alone.
 AVAILABILITIES = ("all", "loss_only")
@@ -88,8 +90,14 @@ class Examples:
 
     @property
     def weight(self) -> FloatArray:
-        """Weights under which every run weighs the same, shape ``(n,)``."""
-        return run_weights(self.run)
+        """Weights of the fit, shape ``(n,)``: a run's drawn rows sum to 1, its landmarks to less.
+
+        What is scored is the draw; without landmarks the first epochs would hardly be learnt.
+        """
+        weight = np.zeros(self.run.size)
+        for rows, share in ((self.sampled, 1.0), (~self.sampled, LANDMARK_WEIGHT)):
+            weight[rows] = share * run_weights(self.run[rows])
+        return weight
 
     @property
     def masked(self) -> FloatArray:
@@ -154,17 +162,24 @@ class _Fold:
 
 
 def out_of_fold(
-    spec: RegressorSpec, examples: Examples, settings: FitSettings, root_seed: int, *, jobs: int
+    spec: RegressorSpec,
+    examples: Examples,
+    settings: FitSettings,
+    root_seed: int,
+    *,
+    jobs: int,
+    progress: Progress = no_progress,
 ) -> pa.Table:
     """Predict the drawn examples of converged runs by models that have not seen their fold.
 
     Parameters
     ----------
     settings
-        ``folds`` for the split by lineage, which covers every example; ``row_wise_folds`` of as
-        many for the row-wise split, which is there to be compared and needs no more.
+        Number of folds, by lineage and row-wise alike.
     jobs
         Folds fitted side by side.
+    progress
+        Shows the folds as they are done.
 
     Returns
     -------
@@ -176,13 +191,14 @@ def out_of_fold(
     pairs = [
         ("by lineage", *pair) for pair in grouped_folds(examples.lineage, settings.folds, seed)
     ]
-    pairs += [("row-wise", *pair) for pair in row_wise[: settings.row_wise_folds]]
+    pairs += [("row-wise", *pair) for pair in row_wise]
     folds = [
         _Fold(number=i, split=split, train=train, test=test)
         for i, (split, train, test) in enumerate(pairs)
     ]
     predict = partial(_predict_fold, spec, examples, root_seed)
-    done = parallel_map(predict, folds, jobs, threads=True)
+    fitted = parallel_map(predict, folds, jobs, threads=True)
+    done = progress(fitted, len(folds), f"fit {spec.name}")
     return pa.concat_tables(table for _, table in sorted(done, key=lambda part: part[0]))
 
 
@@ -265,6 +281,21 @@ def residual_quantiles(predictions: pa.Table, examples: Examples) -> dict[str, R
     return quantiles
 
 
+def fold_scores(predictions: pa.Table, examples: Examples) -> dict[str, Any]:
+    """Return R^2 of log(1 + R) on the folds by lineage, every run weighing the same, for people."""
+    table = predictions.to_pandas()
+    found = {}
+    for availability in AVAILABILITIES:
+        chosen = (table["split"] == "by lineage") & (table["availability"] == availability)
+        row, predicted = table.loc[chosen, "row"].to_numpy(), table.loc[chosen, "predicted"]
+        run = examples.run[row]
+        sums = error_sums(
+            np.log1p(examples.remaining[row]), np.log1p(predicted.to_numpy()), run, run_weights(run)
+        )
+        found[availability] = round(float(r2(sums.sum(axis=0))), 4)
+    return {"R^2 of log(1 + R) by lineage": found}
+
+
 def build_bundle(
     spec: RegressorSpec,
     view: View,
@@ -273,7 +304,7 @@ def build_bundle(
     *,
     target: float,
     vocabulary: Mapping[str, tuple[str, ...]],
-    training: Mapping[str, Any],
+    facts: Mapping[str, Mapping[str, Any]],
     root_seed: int,
 ) -> tuple[BundleManifest, dict[str, bytes]]:
     """Fit on every example and return the manifest and the files of the bundle.
@@ -284,8 +315,10 @@ def build_bundle(
         Examples of all runs; the regressor learns from those that converged.
     quantiles
         Interval offsets from `residual_quantiles`.
-    target, vocabulary, training
+    target, vocabulary
         As in `BundleManifest`.
+    facts
+        Its ``training`` and ``scores``.
     """
     converged = examples.take(examples.converged)
     extension, data = dump_estimator(fit_time(spec, converged, root_seed))
@@ -307,8 +340,8 @@ def build_bundle(
         vocabulary=vocabulary,
         must_state=MUST_STATE,
         residual_quantiles=quantiles,
-        training=training,
-        scores={},
+        training=facts["training"],
+        scores=facts["scores"],
         versions=library_versions(),
         files={},
     )

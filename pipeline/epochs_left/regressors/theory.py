@@ -49,7 +49,7 @@ class FirstFeature(RegressorMixin, BaseEstimator):
     baseline=True,
 )
 def theory(random_state: int) -> RegressorMixin:  # noqa: ARG001
-    """Remaining epochs by the closed form; the median of the training rows where it has none.
+    """Remaining epochs by the closed form of the single unit, also where it does not hold.
 
     Near its pole the form says millions of epochs; no prediction exceeds what training runs took.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.parallel import parallel_map
+from epochs_left.parallel import Progress, no_progress, parallel_map
 from epochs_left.schema import OUTCOMES, RUNS, SCHEMA_VERSION
 from epochs_left.seeding import content_id
 from epochs_left.simulation.compiled import source_fingerprint
@@ -33,8 +33,6 @@ from epochs_left.storage.run_store import (
     remove_temporaries,
 )
 from epochs_left.workloads import WORKLOADS
-
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 #: Sources whose edit must make new shards: whatever determines a row.
 _SOURCES = (
@@ -63,12 +61,6 @@ class ShardTask:
     runs: pa.Table
     path: Path
     chunk_runs: int
-
-
-def no_progress(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
-    """Show nothing."""
-    del total, description
-    return items
 
 
 def simulate_family(

@@ -18,6 +18,9 @@ def main() -> None:
     """Run the stage that the first argument names."""
     known = [name for name in module_names("epochs_left.stages") if not name.startswith("_")]
     name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in {"-h", "--help"}:
+        print(f"usage: python -m epochs_left.stages {{{','.join(known)}}} ...")  # noqa: T201
+        return
     if name not in known:
         raise UsageError(f"expected one of the stages {', '.join(known)}, got {name!r}")
     del sys.argv[1]

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from epochs_left.errors import EpochsLeftError, InputOutputError
+from epochs_left.parallel import Progress, no_progress
 
 _INTERRUPTED = 130
 
@@ -48,6 +50,11 @@ def run_stage(main: Callable[[], None]) -> None:
         sys.exit(_INTERRUPTED)
 
 
+def progress_of(arguments: argparse.Namespace) -> Progress:
+    """Return what shows the progress of a stage: a bar, or nothing if so asked."""
+    return no_progress if arguments.no_progress else track
+
+
 def track(items: Iterable[Any], total: int, description: str) -> Iterator[Any]:
     """Yield items behind a progress bar with the time that is left; a terminal only."""
     console = Console(stderr=True)
@@ -58,5 +65,5 @@ def track(items: Iterable[Any], total: int, description: str) -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, total=total, description=description)
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield from bar.track(items, total=total, description=description)

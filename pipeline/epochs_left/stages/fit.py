@@ -9,15 +9,17 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from epochs_left.config import FitSettings, parse_settings, root_seed_of
+from epochs_left.parallel import Progress
 from epochs_left.prediction.training import (
     build_bundle,
     examples_of_view,
+    fold_scores,
     out_of_fold,
     residual_quantiles,
 )
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import View
-from epochs_left.stages._command import stage_parser
+from epochs_left.stages._command import progress_of, stage_parser
 from epochs_left.stages._paths import FAMILY, FEATURES, MODELS, RUNS
 from epochs_left.storage.bundles import save_bundle
 from epochs_left.storage.params import PARAMS, load_params
@@ -42,7 +44,16 @@ def main() -> None:
     # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
     with threadpool_limits(limits=1, user_api="blas"):
         parts = [
-            _fit_view(spec, view, table, manifest, settings, params, arguments.jobs)
+            _fit_view(
+                spec,
+                view,
+                table,
+                manifest,
+                settings,
+                params,
+                arguments.jobs,
+                progress_of(arguments),
+            )
             for view in View
         ]
     write_table(MODELS / "out_of_fold" / f"{spec.name}.parquet", parts)
@@ -56,13 +67,14 @@ def _fit_view(
     settings: FitSettings,
     params: dict[str, Any],
     jobs: int,
+    progress: Progress,
 ) -> pa.Table:
     """Fit one view, save its bundle, return its out-of-fold predictions."""
     dictionary = read_json(FEATURES / FAMILY / "features.json")
     root_seed = root_seed_of(params, str(PARAMS))
     examples = examples_of_view(table, dictionary, spec, view)
     converged = examples.take(examples.converged)
-    predictions = out_of_fold(spec, converged, settings, root_seed, jobs=jobs)
+    predictions = out_of_fold(spec, converged, settings, root_seed, jobs=jobs, progress=progress)
     manifest, files = build_bundle(
         spec,
         view,
@@ -70,14 +82,17 @@ def _fit_view(
         residual_quantiles(predictions, converged),
         target=store["settings"]["epsilon"],
         vocabulary={name: _names(table, name) for name in LABELS},
-        training={
-            "families": [FAMILY],
-            "data_sha256": store["data_sha256"],
-            "root_seed": root_seed,
-            "n_runs": pc.count_distinct(table["run_id"]).as_py(),
-            "n_lineages": pc.count_distinct(table["lineage_id"]).as_py(),
-            "n_rows": table.num_rows,
-            "n_params": sorted(pc.unique(table["n_params"]).to_pylist()),
+        facts={
+            "training": {
+                "families": [FAMILY],
+                "data_sha256": store["data_sha256"],
+                "root_seed": root_seed,
+                "n_runs": pc.count_distinct(table["run_id"]).as_py(),
+                "n_lineages": pc.count_distinct(table["lineage_id"]).as_py(),
+                "n_rows": table.num_rows,
+                "n_params": sorted(pc.unique(table["n_params"]).to_pylist()),
+            },
+            "scores": fold_scores(predictions, converged),
         },
         root_seed=root_seed,
     )

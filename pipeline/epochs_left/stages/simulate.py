@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from epochs_left.config import parse_settings, root_seed_of
-from epochs_left.simulation.runner import CHUNK_RUNS, no_progress, simulate_family
-from epochs_left.stages._command import positive, stage_parser, track
+from epochs_left.simulation.runner import CHUNK_RUNS, simulate_family
+from epochs_left.stages._command import positive, progress_of, stage_parser
 from epochs_left.stages._paths import RUNS, WORK
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.workloads import WORKLOADS
@@ -29,5 +29,5 @@ def main() -> None:
         work_root=WORK,
         jobs=arguments.jobs,
         chunk_runs=arguments.chunk_runs,
-        progress=no_progress if arguments.no_progress else track,
+        progress=progress_of(arguments),
     )

@@ -26,6 +26,12 @@ from epochs_left.storage.atomic import replaced_folder, write_synced
 
 MANIFEST = "manifest.json"
 
+#: File of the training rows that the novelty of a row is measured against.
+REFERENCE = "reference.parquet"
+
+#: A file of a bundle is at most this large, in bytes; ours have a few megabytes.
+MAX_FILE_BYTES = 1 << 29
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualQuantiles:
@@ -174,7 +180,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = BundleManifest.from_json(_read_manifest(folder))
         _check_names(folder, manifest)
-        files = {name: (folder / name).read_bytes() for name in manifest.files}
+        files = {name: _read_file(folder / name) for name in manifest.files}
     except OSError as error:
         raise InputOutputError(
             f"cannot read bundle {folder}: {error.strerror or error}; check its permissions"
@@ -225,6 +231,16 @@ def load_columns(data: bytes) -> dict[str, NDArray[np.float32]]:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
+def _read_file(path: Path) -> bytes:
+    """Read a regular file of bounded size: a link or a device could be anything, and endless."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+        raise IntegrityError(
+            f"{path}: expected a regular file of at most {MAX_FILE_BYTES} bytes; "
+            "restore the bundle or fit it again"
+        )
+    return path.read_bytes()
+
+
 def _read_manifest(folder: Path) -> str:
     path = folder / MANIFEST
     if not path.is_file():
@@ -236,7 +252,7 @@ def _read_manifest(folder: Path) -> str:
             "name one of them or fit it first"
         )
     try:
-        return path.read_text(encoding="utf-8")
+        return _read_file(path).decode()
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is not UTF-8 text; fit the bundle again") from error
 
@@ -264,7 +280,7 @@ def _is_plain_name(name: str) -> bool:
 def _parse_object(text: str) -> dict[str, Any]:
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{MANIFEST} is not JSON: {error}; fit the bundle again") from error
     if not isinstance(raw, dict):
         raise ModelError(f"{MANIFEST} must hold an object, got {type(raw).__name__}; fit it again")

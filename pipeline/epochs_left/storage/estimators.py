@@ -51,6 +51,9 @@ TRUSTED_NODES = frozenset(
     }
 )
 
+#: What a skops archive may unpack to, in bytes; our largest forest has some 20 MB.
+MAX_UNPACKED_BYTES = 1 << 30
+
 _SCHEMA = "schema.json"
 #: The same estimator gives the same bytes: no clock in the archive.
 _ARCHIVE_DATE = (1980, 1, 1, 0, 0, 0)
@@ -117,7 +120,7 @@ def _load_ubjson(data: bytes) -> xgboost.XGBModel:
         is_classifier = objective.startswith(("binary:", "multi:"))
         model = xgboost.XGBClassifier() if is_classifier else xgboost.XGBRegressor()
         model.load_model(bytearray(data))
-    except xgboost.core.XGBoostError as error:
+    except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"unreadable xgboost model: {reason}; fit the bundle again") from error
     return model
@@ -149,6 +152,7 @@ def _audit(data: bytes) -> None:
 
     try:
         with ZipFile(io.BytesIO(data)) as archive:
+            _check_size(archive)
             json.loads(archive.read(_SCHEMA), object_hook=note)
         types = set(_skops().get_untrusted_types(data=data))
     except Exception as error:
@@ -164,6 +168,12 @@ def _audit(data: bytes) -> None:
 def _unreadable(error: Exception) -> ModelError:
     """Whatever a malformed archive provokes in zipfile, json, numpy or skops means the same."""
     return ModelError(f"unreadable skops file: {error}; fit the bundle again")
+
+
+def _check_size(archive: ZipFile) -> None:
+    size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_UNPACKED_BYTES:
+        raise ValueError(f"it unpacks to {size} bytes, more than {MAX_UNPACKED_BYTES}")
 
 
 def _canonical(data: bytes) -> bytes:

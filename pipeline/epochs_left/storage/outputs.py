@@ -25,7 +25,7 @@ from epochs_left.storage.logs import SPOOL_BYTES
 #: Rows that are turned into text at once.
 _SLICE = 2**18
 #: A spreadsheet takes text that starts with one of these for a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class TableWriter(Protocol):

@@ -20,7 +20,12 @@ import pyarrow.parquet as pq
 from epochs_left.errors import InputOutputError, IntegrityError, ModelError
 from epochs_left.schema import RUNS, SCHEMA_VERSION
 from epochs_left.seeding import content_id
-from epochs_left.storage.atomic import replaced_folder, write_bytes_atomically, write_synced
+from epochs_left.storage.atomic import (
+    replaced_folder,
+    sync_file,
+    write_bytes_atomically,
+    write_synced,
+)
 from epochs_left.storage.epoch_shards import EpochRows, ShardHashes, file_sha256, read_shard
 
 MANIFEST = "manifest.json"
@@ -120,6 +125,7 @@ def publish_family(
         for shard in shards:
             _link_or_copy(shard.path, temporary / shard.name)
         pq.write_table(runs, temporary / RUNS_FILE, compression="zstd", write_page_checksum=True)
+        sync_file(temporary / RUNS_FILE)
         manifest = _manifest(temporary, shards, runs, identity)
         write_synced(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
     return manifest

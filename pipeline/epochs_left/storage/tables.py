@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from epochs_left.errors import InputOutputError, IntegrityError
-from epochs_left.storage.atomic import write_bytes_atomically
+from epochs_left.storage.atomic import sync_file, write_bytes_atomically
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -101,6 +101,7 @@ def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
         if writer is None:
             raise ValueError(f"no rows to write to {path}")
         writer.close()
+        sync_file(temporary)
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)

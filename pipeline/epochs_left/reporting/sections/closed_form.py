@@ -74,8 +74,8 @@ def _normal_share(record: Row) -> Fact | None:
     return fact(
         "Converged share of N(0, 1) initialisations",
         decimal(share, 3),
-        f"theory says (2/π)·atan √2 = {decimal(expected, 4)}; {count(normal.get('n_runs')):,} "
-        f"runs, standard error {decimal(error, 4)}{away}",
+        f"theory says (2/π)·atan √2 = {decimal(expected, 4)}; {count(normal.get('n_lineages')):,} "
+        f"lineages, standard error {decimal(error, 4)}{away}",
     )
 
 
@@ -89,7 +89,7 @@ def _medians(record: Row) -> list[Block]:
 
 
 def _median_figure(rows: Sequence[Row]) -> Figure:
-    theory, measured = _line(rows, "design", "grey"), _line(rows, "epochs", "blue")
+    theory, measured = _line(rows, "closed_form", "grey"), _line(rows, "epochs", "blue")
     described = "Median epochs by learning rate: " + ", ".join(
         f"lr {brief(number(row.get('lr')))}: {brief(number(row.get('epochs')))}" for row in rows
     )
@@ -99,20 +99,21 @@ def _median_figure(rows: Sequence[Row]) -> Figure:
         y_label="median epochs to convergence",
         x_ticks=decade_ticks(number(row.get("lr")) for row in rows),
         y_ticks=decade_ticks(
-            number(row.get(name)) for row in rows for name in ("epochs", "design")
+            number(row.get(name)) for row in rows for name in ("epochs", "closed_form")
         ),
     )
-    columns = [column("lr", "brief"), column("epochs, measured", "brief")]
-    columns.append(column("epochs, expected", "brief"))
-    cells = [[number(row.get(name)) for name in ("lr", "epochs", "design")] for row in rows]
+    columns = [column("lr", "brief"), column("epochs, recorded", "brief")]
+    columns.append(column("epochs, closed form", "brief"))
+    cells = [[number(row.get(name)) for name in ("lr", "epochs", "closed_form")] for row in rows]
     return figure(
         "medians",
         "Median epochs by learning rate",
-        "Full batch, N(0, 1) initialisation, both axes logarithmic. The epochs needed go with "
+        "Converged runs of these in bins of the learning rate, both axes logarithmic. The epochs "
+        "needed go with "
         "1 / −log |1 − 2·lr|: every epoch leaves that share of the distance.",
         [panel("Median epochs to convergence by learning rate", described, chart)],
         table("data", "Median epochs to convergence.", columns, cells),
-        key=legend(("expected", "grey", "square"), ("measured", "blue", "circle")),
+        key=legend(("closed form", "grey", "square"), ("recorded", "blue", "circle")),
     )
 
 
@@ -129,5 +130,5 @@ def _line(rows: Sequence[Row], field: str, colour: str) -> Line:
         for lr, epochs in pairs
         if lr and epochs and epochs > 0
     ]
-    mark = "square" if field == "design" else "circle"
+    mark = "square" if field == "closed_form" else "circle"
     return {"label": "", "colour": colour, "dashed": True, "mark": mark, "points": points}

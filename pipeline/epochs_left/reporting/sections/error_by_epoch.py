@@ -75,8 +75,8 @@ def _figure(rows: Sequence[Row], scores: Sequence[Score], views: Sequence[str]) 
 def _panel(view: str, rows: Sequence[Row], scores: Sequence[Score]) -> Panel:
     own = [row for row in rows if row.get("view") == view]
     lines = [
-        _line(model, colour, own, scores)
-        for model, colour in zip(_shown_models(own, view, scores), COLOURS, strict=False)
+        _line(model, _colour_of(model, rows), own, scores)
+        for model in _shown_models(own, view, scores)
     ]
     tops = [point["y"] for line in lines for point in line["points"]]
     y_ticks = share_ticks(0.2 if max(tops) <= 1 else 0.5, high=max(0.2, *tops))
@@ -102,6 +102,12 @@ def _shown_models(rows: Sequence[Row], view: str, scores: Sequence[Score]) -> li
     baselines = [score.model for score in ranked if score.baseline and score.model in present]
     unranked = [model for model in present if model not in {*models, *baselines}]
     return [*models[:2], *baselines[:2], *models[2:3], *unranked][:MOST_LINES]
+
+
+def _colour_of(model: str, rows: Sequence[Row]) -> str:
+    """Return the colour of a model: the same in every panel, whatever its rank there."""
+    models = sorted({word(row.get("model")) for row in rows})
+    return COLOURS[models.index(model) % len(COLOURS)]
 
 
 def _line(model: str, colour: str, rows: Sequence[Row], scores: Sequence[Score]) -> Line:

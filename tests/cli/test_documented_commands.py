@@ -1,0 +1,40 @@
+"""Every command of the documentation runs as it is printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "data/examples/README.md")
+BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```", re.M | re.S)
+
+
+def commands() -> list[str]:
+    blocks = [block for page in PAGES for block in BLOCK.findall((ROOT / page).read_text())]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("epochs-left ")]
+
+
+def test_the_documentation_shows_predict_and_models() -> None:
+    assert {command.split()[1] for command in commands()} == {"predict", "models"}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_documented_command_runs(command: str, place: Path) -> None:
+    (place / "data").symlink_to(ROOT / "data")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or (place / "eta.parquet").exists()
