@@ -222,7 +222,9 @@ def load_columns(data: bytes) -> dict[str, NDArray[np.float32]]:
         If the bytes are no Parquet table of float32 columns.
     """
     try:
-        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        # Not pq.read_table: its dataset threads may free a Python buffer while Python closes.
+        source = pa.BufferReader(data)
+        table = pq.ParquetFile(source, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         raise ModelError(f"unreadable reference table: {error}; fit the bundle again") from error
     odd = [field.name for field in table.schema if field.type != pa.float32()]
