@@ -32,6 +32,7 @@ Entry = dict[str, Any]
 
 #: Central interval levels at which coverage is measured.
 LEVELS = (0.5, 0.8, 0.9)
+_HEADLINE_DECIMALS = 6
 _NOMINAL = 0.9
 
 _N_SUMS = len(SUMS)
@@ -81,13 +82,19 @@ def scores(context: EvaluationContext) -> list[Entry]:
 
 
 def headline(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
-    """Return R^2 of log epochs by split, and coverage by scope, run-weighted: ``dvc metrics``."""
+    """Return R^2 of log epochs by split, and coverage by scope, run-weighted: ``dvc metrics``.
+
+    Rounded, since the file is tracked and another processor's linear algebra differs in the last
+    digits.
+    """
     wanted = {"scope": "all", "scale": "log", "weighting": "run", "metric": "r2"}
     figures: dict[str, dict[str, float]] = {}
     for entry in entries:
         if all(entry[key] == value for key, value in wanted.items()):
             name = f"{entry['model']}-{entry['view']}"
-            figures.setdefault(entry["split"], {})[name] = entry["estimate"]
+            figures.setdefault(entry["split"], {})[name] = round(
+                entry["estimate"], _HEADLINE_DECIMALS
+            )
     for entry in entries:
         if (
             entry["metric"] == "coverage"
@@ -96,7 +103,7 @@ def headline(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
         ):
             figures.setdefault(f"coverage of {_NOMINAL:.0%} intervals, {entry['scope']}", {})[
                 f"{entry['model']}-causal"
-            ] = entry["estimate"]
+            ] = round(entry["estimate"], _HEADLINE_DECIMALS)
     return figures
 
 
