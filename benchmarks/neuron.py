@@ -31,8 +31,8 @@ import torch
 from epochs_left.dynamics.criterion import Criterion
 from epochs_left.dynamics.xor import N_EXAMPLES, XOR_INPUTS, XOR_TARGETS
 from epochs_left.parallel import parallel_map
-from epochs_left.simulation.engine import EpochBuffers
-from epochs_left.simulation.neuron import BLOCK_ROWS, NeuronEngine, NeuronRuns
+from epochs_left.schema import epochs_schema
+from epochs_left.simulation.neuron import BLOCK_ROWS, EpochBuffers, NeuronEngine, NeuronRuns
 from epochs_left.simulation.runner import CHUNK_RUNS
 from epochs_left.storage.epoch_shards import ShardWriter
 
@@ -208,7 +208,7 @@ def record(task: tuple[int, Path]) -> int:
     seed, path = task
     engine = NeuronEngine(draw_runs(SHARD_RUNS, "full batch", seed), CRITERION)
     names = [f"{run:016x}" for run in range(SHARD_RUNS)]
-    writer = ShardWriter(path, n_params=3)
+    writer = ShardWriter(path, epochs_schema(3))
     for block in engine.blocks(CHUNK_RUNS):
         ids = names[block.first_run : block.first_run + block.n_runs]
         writer.write(ids, block.run, block.epoch, block.columns)

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 from epochs_left.config import parse_settings
-from epochs_left.simulation.runner import simulate_family
+from epochs_left.simulation.runner import Execution, simulate_family
 from epochs_left.storage.params import load_params, merged, write_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.workloads.neuron import NeuronSettings
@@ -28,6 +28,45 @@ ROOT_SEED = 7
 SMALL: dict[str, Any] = {
     "root_seed": ROOT_SEED,
     "neuron": {"runs": 96, "runs_per_shard": 32, "max_epochs": 300},
+    "mlp": {
+        "runs": 40,
+        "runs_per_shard": 12,
+        "max_epochs": 8,
+        "lanes": 6,
+        "train_examples": {
+            "xor_noise": 64,
+            "two_moons": 64,
+            "digits": 128,
+            "breast_cancer": 128,
+            "diabetes": 128,
+        },
+        # met within so few epochs by some of the runs
+        "epsilon": {
+            "xor_noise": 0.5,
+            "two_moons": 0.4,
+            "digits": 1.0,
+            "breast_cancer": 0.3,
+            "diabetes": 0.8,
+        },
+    },
+    "resnet": {
+        "runs": 16,
+        "runs_per_shard": 4,
+        "widths": {"4": 1, "8": 0, "16": 0},
+        "max_epochs": 3,
+        "lanes": 4,
+        "train_examples": {"digits": 128},
+        "epsilon": {"digits": 2.2},
+    },
+    "char_lm": {
+        "runs": 8,
+        "runs_per_shard": 4,
+        "max_epochs": 3,
+        "lanes": 4,
+        "train_examples": {"python_topics": 16},
+        "valid_examples": 4,
+        "epsilon": {"python_topics": 3.8},
+    },
     "featurize": {"epochs_per_run": 5},
     "fit": {"regressors": ["linear", "xgboost"], "folds": 3},
     "evaluate": {"bootstrap_replicates": 100, "plane_points": 5},
@@ -63,7 +102,7 @@ def small_store(
         ROOT_SEED,
         folder=root / "neuron",
         work_root=root / "work",
-        jobs=1,
+        execution=Execution(),
     )
     return RunStore(root / "neuron")
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import socketserver
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import distributed
+import numpy as np
 import pytest
 
-from epochs_left.errors import InputOutputError
-from epochs_left.parallel import parallel_map
+from epochs_left import parallel
+from epochs_left.errors import InputOutputError, UsageError
+from epochs_left.parallel import cluster_map, parallel_map
 
 # Workers cannot import test modules: what they run is defined inside of the tests.
 
@@ -70,3 +78,155 @@ def test_workers_that_always_die_are_an_error() -> None:
 
     with pytest.raises(InputOutputError, match=r"workers were killed 3 times.*--jobs"):
         list(parallel_map(die, range(2), 2))
+
+
+N_WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[distributed.LocalCluster]:
+    """Two worker processes of one thread each."""
+    with distributed.LocalCluster(
+        n_workers=N_WORKERS,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=":0",
+        local_directory=tmp_path_factory.mktemp("scratch"),
+    ) as cluster:
+        yield cluster
+
+
+def test_a_cluster_does_every_task_once(cluster: distributed.LocalCluster) -> None:
+    def shifted(number: int, common: np.ndarray) -> tuple[int, int, float]:
+        return os.getpid(), number, float(common[number])
+
+    common = np.arange(20) / 8
+    done = list(cluster_map(shifted, range(20), common, cluster.scheduler_address))
+    assert sorted((number, value) for _, number, value in done) == list(enumerate(common))
+    workers = {pid for pid, *_ in done}
+    assert len(workers) == N_WORKERS
+    assert os.getpid() not in workers
+
+
+def test_a_cluster_with_no_task_has_no_work(cluster: distributed.LocalCluster) -> None:
+    assert list(cluster_map(max, [], 0, cluster.scheduler_address)) == []
+
+
+def test_what_tasks_share_may_be_large(cluster: distributed.LocalCluster) -> None:
+    def total(number: int, common: np.ndarray) -> float:
+        return float(common.sum())
+
+    common = np.ones(3_000_000)  # 24 MB; dask warns above 10 MB, and warnings are errors here
+    assert set(cluster_map(total, range(4), common, cluster.scheduler_address)) == {3_000_000}
+
+
+def test_a_slow_caller_is_not_run_over(cluster: distributed.LocalCluster, tmp_path: Path) -> None:
+    def note(number: int, folder: Path) -> int:
+        (folder / str(number)).touch()
+        return number
+
+    results = cluster_map(note, range(40), tmp_path, cluster.scheduler_address)
+    with closing(results):
+        for taken, _ in enumerate(results):
+            time.sleep(0.3 if taken < 3 else 0)  # time for workers to run ahead
+            assert len(list(tmp_path.iterdir())) <= taken + 2 * N_WORKERS
+
+
+def test_closing_takes_back_what_is_handed_out(cluster: distributed.LocalCluster) -> None:
+    def slow(number: int, common: None) -> None:
+        time.sleep(0.2)
+
+    with closing(cluster_map(slow, range(1000), None, cluster.scheduler_address)) as results:
+        next(results)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        deadline = time.monotonic() + 20
+        while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_an_expected_failure_on_a_cluster_reaches_the_caller(
+    cluster: distributed.LocalCluster,
+) -> None:
+    def refuse_three(number: int, common: None) -> int:
+        if number == 3:
+            raise InputOutputError("cannot write the third")
+        return number
+
+    with pytest.raises(InputOutputError, match="cannot write the third"):
+        list(cluster_map(refuse_three, range(6), None, cluster.scheduler_address))
+
+
+def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_LOOK_SECONDS", 0.02)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+        pytest.raises(InputOutputError, match=r"has no workers; start some with `dask worker tcp"),
+    ):
+        list(cluster_map(max, range(3), 0, empty.scheduler_address))
+
+
+class Mute(socketserver.BaseRequestHandler):
+    """Listens until the caller gives up."""
+
+    def handle(self) -> None:
+        while self.request.recv(1024):
+            pass
+
+
+class NoScheduler(Mute):
+    """Says what a scheduler would not."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n" * 9)
+        super().handle()
+
+
+@contextmanager
+def listening(handler: type[Mute]) -> Iterator[int]:
+    """The port of a server in a thread."""
+    with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        yield server.server_address[1]
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+def refuse_within(seconds: float, port: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(InputOutputError, match=f"no dask scheduler answers at tcp://.*:{port}: "):
+        list(cluster_map(max, range(3), 0, f"tcp://127.0.0.1:{port}"))
+    assert time.monotonic() - started < seconds
+
+
+@pytest.mark.parametrize("handler", [Mute, NoScheduler])
+def test_what_answers_and_is_no_scheduler_is_an_error(
+    handler: type[Mute], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_ANSWER_SECONDS", 1.0)
+    with listening(handler) as port:
+        refuse_within(8, port)
+
+
+def test_a_port_where_nothing_listens_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_ANSWER_SECONDS", 1.0)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        refuse_within(8, bound.getsockname()[1])
+
+
+def test_a_scheduler_has_ten_seconds_to_answer() -> None:
+    assert parallel._ANSWER_SECONDS <= 10
+
+
+@pytest.mark.parametrize("address", ["banana", "http://host:8786", "tcp://host:port", ""])
+def test_what_is_no_address_is_a_usage_error(address: str) -> None:
+    with pytest.raises(UsageError, match="expected one like tcp://host:8786"):
+        list(cluster_map(max, range(3), 0, address))
+
+
+def test_the_address_of_a_worker_is_a_usage_error(cluster: distributed.LocalCluster) -> None:
+    address = next(iter(cluster.scheduler_info["workers"]))
+    with pytest.raises(UsageError, match="a Worker answers"):
+        list(cluster_map(max, range(3), 0, address))

@@ -1,23 +1,46 @@
-"""Parallel work through joblib: the same results for any number of workers, in any order."""
+"""Parallel work: the same results for any number of workers, in any order.
+
+On one machine through joblib, on a cluster through dask.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import asyncio
+import importlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from epochs_left.errors import InputOutputError
+from epochs_left.errors import InputOutputError, ModelError, UsageError
 
 #: What shows progress: (items, how many there will be, what they are) -> the same items.
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Common = TypeVar("Common")
 
 #: Times that the tasks of killed workers are handed out.
 _ATTEMPTS = 3
+
+#: Seconds in which a scheduler has to answer.
+_ANSWER_SECONDS = 8.0
+#: Seconds between two looks at who is in a cluster, and looks that may find nobody: a worker that
+#: was killed is back in five seconds.
+_LOOK_SECONDS = 5.0
+_LOOKS_ALONE = 6
+#: Tasks for each thread of a cluster: one at work, one waiting for it.
+_TASKS_PER_THREAD = 2
+_PACKAGE = __name__.partition(".")[0]
+#: The data of a whole family may be large; dask would warn that it is.
+_ANY_SIZE = {"distributed.admin.large-graph-warning-threshold": "1 PiB"}
 
 
 def parallel_map(
@@ -62,3 +85,194 @@ def no_progress(items: Iterable[Any], total: int, description: str) -> Iterable[
     """Show nothing."""
     del total, description
     return items
+
+
+def cluster_map(
+    function: Callable[[Task, Common], Result],
+    tasks: Iterable[Task],
+    common: Common,
+    scheduler: str,
+) -> Generator[Result, None, None]:
+    """Yield ``function(task, common)`` from a dask cluster as tasks finish, in no particular order.
+
+    Nothing but the network need be shared: tasks, ``common`` and results travel over it, ``common``
+    once a worker. No more than two tasks a thread are handed out at a time, and a result stays with
+    its worker until the caller asks for it. Closing the generator takes back what is handed out.
+
+    Parameters
+    ----------
+    function
+        Importable under its name on the scheduler and the workers.
+    common
+        What every call is given besides its task.
+    scheduler
+        Address of the dask scheduler, e.g. ``"tcp://host:8786"``.
+
+    Raises
+    ------
+    UsageError
+        If dask is not installed, or for a malformed address.
+    InputOutputError
+        If no scheduler answers, it is lost, or it has no workers; if one task was tried again and
+        again and its workers always died.
+    ModelError
+        If the cluster has another release of this package, or none.
+    """
+    # Not joblib's own dask backend: with unordered results it waits for ever once a task's workers
+    # have died (joblib 1.6.0), and it fetches results whether or not the caller has taken the last.
+    with _quiet_dask(), _connected(scheduler) as client, _one_line_failures(scheduler):
+        # A task of its own, not `scatter`: if its workers die, the scheduler can make it again.
+        with importlib.import_module("dask").config.set(_ANY_SIZE):
+            shared = client.submit(_as_it_is, common, pure=False)
+        waiting, handed_out, looks_alone = iter(tasks), dict[Any, str](), 0
+        while _hand_out(client, function, waiting, shared, handed_out):
+            done = _done_soon(client, handed_out)
+            looks_alone = 0 if done or client.nthreads() else looks_alone + 1
+            if looks_alone == _LOOKS_ALONE:
+                raise _no_workers(scheduler)
+            for future in done:
+                del handed_out[future]
+                yield future.result()
+
+
+def require_dask() -> Any:
+    """Return the module ``distributed``; UsageError if it is not installed."""
+    try:
+        return importlib.import_module("distributed")
+    except ImportError:
+        raise UsageError(
+            "a dask cluster needs dask.distributed, which is not installed; "
+            "pip install 'epochs-left[distributed]'"
+        ) from None
+
+
+@contextmanager
+def worker_folder() -> Iterator[Path]:
+    """Yield an empty folder on the disk of the dask worker that runs this; removed afterwards."""
+    # Within dask's own folder, which its nanny removes even if the worker was killed.
+    with TemporaryDirectory(dir=require_dask().get_worker().local_directory) as folder:
+        yield Path(folder)
+
+
+def _as_it_is(common: Common) -> Common:
+    return common
+
+
+def _hand_out(
+    client: Any,
+    function: Callable[[Task, Common], Result],
+    waiting: Iterator[Task],
+    shared: Any,
+    handed_out: dict[Any, str],
+) -> bool:
+    """Give each worker what it has room for; return whether anything is handed out.
+
+    Each task is meant for one worker, though dask may move it: left to itself, dask gives a task
+    to the workers that have ``shared`` already, at first a single one.
+    """
+    load = Counter(handed_out.values())
+    room = {a: n * _TASKS_PER_THREAD for a, n in client.nthreads().items()} or {"": 1}
+    places = sorted((n, address) for address in room for n in range(load[address], room[address]))
+    for (_, address), task in zip(places, waiting, strict=False):
+        place = {"workers": [address], "allow_other_workers": True} if address else {}
+        future = client.submit(function, task, shared, pure=False, **place)
+        handed_out[future] = address
+    return bool(handed_out)
+
+
+def _done_soon(client: Any, futures: Iterable[Any]) -> set[Any]:
+    """Return futures that are done as soon as there is one; after a while, none."""
+    try:
+        with client.as_current():
+            wait = require_dask().wait
+            done: set[Any] = wait(list(futures), _LOOK_SECONDS, "FIRST_COMPLETED").done
+    except TimeoutError:
+        return set()
+    return done
+
+
+def _no_workers(scheduler: str) -> InputOutputError:
+    return InputOutputError(
+        f"the dask scheduler at {scheduler} has no workers; start some with "
+        f"`dask worker {scheduler}` and repeat"
+    )
+
+
+def _check_installed(client: Any) -> None:
+    """Raise ModelError for another release on the cluster: what it cannot load ends a worker."""
+    versions = client.get_versions(packages=[_PACKAGE])
+    mine = versions["client"]["packages"][_PACKAGE]
+    for node, found in {"the scheduler": versions["scheduler"], **versions["workers"]}.items():
+        theirs = found["packages"].get(_PACKAGE)
+        if theirs != mine:
+            raise ModelError(
+                f"expected {_PACKAGE} {mine} on {node} of the dask cluster, found "
+                f"{theirs or 'none'}; install the same epochs-left[pipeline,distributed] there"
+            )
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep dask from printing tracebacks of what becomes an error of one line here."""
+    require_dask()  # sets levels of its own when it is imported
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Any]:
+    distributed = require_dask()
+    try:
+        identity = asyncio.run(_identity(scheduler))
+        if identity["type"] != "Scheduler":
+            raise ValueError(f"a {identity['type']} answers")
+        client = distributed.Client(scheduler, timeout=_ANSWER_SECONDS, set_as_default=False)
+    except ValueError as error:
+        raise UsageError(
+            f"{scheduler!r} is no address of a dask scheduler: {error}; "
+            "expected one like tcp://host:8786"
+        ) from None
+    except Exception as error:  # whatever may listen there says anything at all
+        raise InputOutputError(
+            f"no dask scheduler answers at {scheduler}: {str(error) or 'timed out'}; "
+            "start one with `dask scheduler`, or look at the address and the network"
+        ) from None
+    with client:
+        _check_installed(client)
+        yield client
+
+
+async def _identity(scheduler: str) -> dict[str, Any]:
+    """Ask a scheduler who it is: a client would wait for ever for what is none."""
+    distributed = require_dask()
+    arguments = distributed.Security().get_connection_args("client")
+    async with (
+        asyncio.timeout(_ANSWER_SECONDS),
+        distributed.rpc(scheduler, connection_args=arguments) as remote,
+    ):
+        answer: dict[str, Any] = await remote.identity()
+    return answer
+
+
+@contextmanager
+def _one_line_failures(scheduler: str) -> Iterator[None]:
+    """Turn what happens to a cluster into errors of one line."""
+    distributed = require_dask()
+    try:
+        yield
+    except distributed.KilledWorker as error:
+        raise InputOutputError(
+            f"{error.allowed_failures + 1} workers of {scheduler} died of the same task, out of "
+            "memory perhaps; give workers more memory or fewer threads and repeat"
+        ) from None
+    except (distributed.CancelledError, distributed.comm.CommClosedError):
+        raise InputOutputError(
+            f"lost the dask scheduler at {scheduler}; what is finished is kept, repeat to go on"
+        ) from None

@@ -9,10 +9,22 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: Up to this many parameters are stored as scalar columns, which is faster to write.
 MAX_SCALAR_PARAMS = 32
+
+#: Up to this many parameters are stored one by one; above it the volume is the limit, and each
+#: epoch keeps exact statistics of every tensor and a count-sketch of the whole vector.
+MAX_STORED_PARAMS = 6_000
+
+#: Width of the count-sketch (`dynamics.sketch`).
+SKETCH_SIZE = 256
+
+#: Statistics of each tensor of a wide model, in the order in which they are stored: L2 norm, L2
+#: distance from its initial value, L2 norm of the change since the previous epoch, largest
+#: absolute value.
+TENSOR_STATISTICS: tuple[str, ...] = ("norm", "distance_from_start", "update_norm", "max_abs")
 
 
 class Outcome(StrEnum):
@@ -44,6 +56,7 @@ RUNS = pa.schema(
         _field("run_id", pa.string()),
         _field("lineage_id", pa.string()),
         _field("family", pa.string()),
+        _field("cohort", pa.string()),
         _field("task", pa.string()),
         _field("architecture", pa.string()),
         _field("activation", pa.string()),
@@ -71,7 +84,7 @@ RUNS = pa.schema(
     ]
 )
 
-#: float32 columns of an epoch row, before the parameters, in the order in which engines write them.
+#: float32 columns of an epoch row of every family, before the parameters.
 EPOCH_MEASURES: tuple[str, ...] = (
     "loss",
     "grad_norm",
@@ -81,24 +94,35 @@ EPOCH_MEASURES: tuple[str, ...] = (
     "lr",
 )
 
+#: The same for families that hold examples out.
+VALIDATED_MEASURES: tuple[str, ...] = (*EPOCH_MEASURES, "valid_loss", "valid_metric")
+
 
 def scalar_param_names(n_params: int) -> list[str]:
     """Return the names of scalar parameter columns, ``param_0`` to ``param_{n-1}``."""
     return [f"param_{i}" for i in range(n_params)]
 
 
-def epochs_schema(n_params: int, measures: tuple[str, ...] = EPOCH_MEASURES) -> pa.Schema:
-    """Return the schema of an epochs file for one parameter width.
+def epochs_schema(
+    n_params: int, measures: tuple[str, ...] = EPOCH_MEASURES, n_tensors: int = 1
+) -> pa.Schema:
+    """Return the schema of an epochs file for one parameter width; every field is non-nullable.
 
-    ``run_id`` is dictionary-encoded, parameters are scalar columns up to ``MAX_SCALAR_PARAMS`` and
-    a fixed-size list ``params`` above it; every field is non-nullable.
+    ``run_id`` is dictionary-encoded. Parameters are scalar columns up to ``MAX_SCALAR_PARAMS``, a
+    fixed-size list ``params`` up to ``MAX_STORED_PARAMS``, and above that a list
+    ``tensor_statistics`` (``n_tensors`` times ``TENSOR_STATISTICS``) and a list ``sketch``.
     """
-    float32 = pa.float32()
     fields = [_field("run_id", pa.dictionary(pa.int32(), pa.string())), _field("epoch", pa.int32())]
-    fields += [_field(name, float32) for name in measures]
+    fields += [_field(name, pa.float32()) for name in measures]
     if n_params <= MAX_SCALAR_PARAMS:
-        fields += [_field(name, float32) for name in scalar_param_names(n_params)]
+        fields += [_field(name, pa.float32()) for name in scalar_param_names(n_params)]
+    elif n_params <= MAX_STORED_PARAMS:
+        fields.append(_vector("params", n_params))
     else:
-        item = pa.field("item", float32, nullable=False)
-        fields.append(_field("params", pa.list_(item, n_params)))
+        fields.append(_vector("tensor_statistics", n_tensors * len(TENSOR_STATISTICS)))
+        fields.append(_vector("sketch", SKETCH_SIZE))
     return pa.schema(fields)
+
+
+def _vector(name: str, width: int) -> pa.Field:
+    return _field(name, pa.list_(pa.field("item", pa.float32(), nullable=False), width))

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     FOLDS = 4
     BOOTSTRAP = 5
     ESTIMATOR = 6
+    DATA = 7
 
 
 def content_id(fields: Mapping[str, Scalar]) -> str:

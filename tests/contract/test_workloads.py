@@ -2,59 +2,143 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch.nn import functional
 
 from epochs_left.config import parse_settings
 from epochs_left.dynamics.xor import XOR_INPUTS, XOR_TARGETS
-from epochs_left.schema import EPOCH_MEASURES, OUTCOMES, RUNS, Outcome
-from epochs_left.simulation.engine import EpochBlock, Outcomes, engine_module
-from epochs_left.workloads import WORKLOADS, Workload
+from epochs_left.schema import OUTCOMES, RUNS, TENSOR_STATISTICS, Outcome, epochs_schema
+from epochs_left.simulation.engine import EpochBlock, Outcomes, TrainingJob, engine_module
+from epochs_left.simulation.orders import shuffled_orders
+from epochs_left.simulation.planning import cut, task_data
+from epochs_left.workloads import WORKLOADS, TaskData, Workload
+from epochs_left.workloads._sweep import order_keys
+from epochs_left.workloads.mlp import layer_sizes
 
 ROOT_SEED = 11
-N_RUNS = 60
 NAMES = list(WORKLOADS)
-TORCH_ACTIVATIONS = {
+LOCKSTEP = [name for name in NAMES if WORKLOADS[name].engine == "lockstep"]
+REFERENCES = Path(__file__).parents[1] / "simulation" / "networks"
+ACTIVATIONS = {
     "abs": torch.abs,
     "relu": torch.relu,
-    "leaky_relu": torch.nn.functional.leaky_relu,
+    "leaky_relu": functional.leaky_relu,
     "tanh": torch.tanh,
+    "gelu": functional.gelu,
 }
 
-#: The loss on the training set, from parameters in the order in which they are recorded.
-Loss = Callable[[str, torch.Tensor], torch.Tensor]
+Run = dict[str, Any]
+
+#: Loss of some training examples and its gradient, from parameters in the recorded order: (run,
+#: parameters in float64, examples of the task, which of them to train on; None: evaluate on all).
+Reference = Callable[
+    [Run, torch.Tensor, TaskData | None, np.ndarray | None], tuple[float, torch.Tensor]
+]
 
 
-def neuron_loss(architecture: str, theta: torch.Tensor) -> torch.Tensor:
-    activation, _, units = architecture.rpartition("-")
+def neuron_reference(
+    run: Run, theta: torch.Tensor, data: TaskData | None, batch: np.ndarray | None
+) -> tuple[float, torch.Tensor]:
+    activation, _, units = run["architecture"].rpartition("-")
     inputs, targets = torch.from_numpy(XOR_INPUTS), torch.from_numpy(XOR_TARGETS)
-    if architecture == "abs-unit":
+    theta = theta.requires_grad_()
+    if run["architecture"] == "abs-unit":
         outputs = (inputs @ theta[:2] + theta[2]).abs()
     else:
         h = int(units)
         weights, biases, out, bias = theta.split([2 * h, h, h, 1])
-        hidden = TORCH_ACTIVATIONS[activation](inputs @ weights.view(h, 2).T + biases)
-        outputs = hidden @ out + bias
-    return (outputs - targets).square().mean()
+        outputs = ACTIVATIONS[activation](inputs @ weights.view(h, 2).T + biases) @ out + bias
+    loss = (outputs - targets).square().mean()
+    return loss.item(), torch.autograd.grad(loss, theta)[0]
 
 
-#: A new workload adds its loss in PyTorch here: the one thing that a battery cannot make up.
-LOSSES: dict[str, Loss] = {"neuron": neuron_loss}
+def examples_of(data: TaskData | None, batch: np.ndarray | None) -> tuple[torch.Tensor, ...]:
+    assert data is not None
+    rows = slice(None) if batch is None else batch
+    return torch.from_numpy(data.inputs[rows]), torch.from_numpy(data.targets[rows])
+
+
+def mlp_reference(
+    run: Run, theta: torch.Tensor, data: TaskData | None, batch: np.ndarray | None
+) -> tuple[float, torch.Tensor]:
+    x, targets = examples_of(data, batch)
+    theta = theta.requires_grad_()
+    sizes, start, x = layer_sizes(run["architecture"]), 0, x.double()
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
+        weight, bias, start = start, start + n_in * n_out, start + (n_in + 1) * n_out
+        x = ACTIVATIONS[run["activation"]](x) if layer else x
+        x = x @ theta[weight:bias].view(n_in, n_out) + theta[bias:start]
+    if data is not None and data.loss == "cross_entropy":
+        loss = functional.cross_entropy(x, targets)
+    elif data is not None and data.loss == "binary":
+        loss = functional.binary_cross_entropy_with_logits(x[:, 0], targets.double())
+    else:
+        loss = functional.mse_loss(x[:, 0], targets.double())
+    return loss.item(), torch.autograd.grad(loss, theta)[0]
+
+
+def resnet_reference(
+    run: Run, theta: torch.Tensor, data: TaskData | None, batch: np.ndarray | None
+) -> tuple[float, torch.Tensor]:
+    inputs, targets = examples_of(data, batch)
+    model = RESNET["Plain"](run["architecture"]).double()
+    model.load(theta)
+    model.train(batch is not None)
+    loss = functional.cross_entropy(model(inputs.double()), targets)
+    loss.backward()
+    return loss.item(), model.gradient()
+
+
+def char_lm_reference(
+    run: Run, theta: torch.Tensor, data: TaskData | None, batch: np.ndarray | None
+) -> tuple[float, torch.Tensor]:
+    model = CHAR_LM["reference"](run["architecture"], theta)
+    loss = model.loss(*examples_of(data, batch))
+    gradient = torch.autograd.grad(loss, list(model.parameters()))
+    return loss.item(), CHAR_LM["flat"](run["architecture"], gradient)
+
+
+RESNET = runpy.run_path(str(REFERENCES / "test_resnet.py"))
+CHAR_LM = runpy.run_path(str(REFERENCES / "test_char_lm.py"))
+
+#: A new workload adds its loss in PyTorch here, the one thing that a battery cannot make up, and
+#: how far the rounding of its engine may lie from it.
+LOSSES: dict[str, tuple[Reference, float]] = {
+    "neuron": (neuron_reference, 1e-6),
+    "mlp": (mlp_reference, 1e-4),
+    "resnet": (resnet_reference, 1e-3),
+    "char_lm": (char_lm_reference, 1e-4),
+}
+
+Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Runs of one parameter width, with all their rows."""
+    """The runs of a shard, with all their rows."""
 
     runs: pa.Table
     blocks: list[EpochBlock]
     outcomes: Outcomes
+
+    @property
+    def epoch(self) -> np.ndarray:
+        return np.concatenate([block.epoch for block in self.blocks])
+
+    @property
+    def columns(self) -> Columns:
+        names = self.blocks[0].columns
+        return {n: np.concatenate([block.columns[n] for block in self.blocks]) for n in names}
 
 
 @pytest.fixture(scope="session", params=NAMES)
@@ -64,8 +148,7 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 
 @pytest.fixture(scope="session")
 def settings(workload: Workload, small_params: dict[str, Any]) -> Any:
-    values = {**small_params[workload.name], "runs": N_RUNS}
-    return parse_settings(workload.settings_type, values, workload.name)
+    return parse_settings(workload.settings_type, small_params[workload.name], workload.name)
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +156,31 @@ def plan(workload: Workload, settings: Any) -> pa.Table:
     return workload.plan(settings, ROOT_SEED)
 
 
-def train(workload: Workload, runs: pa.Table, settings: Any, chunk_runs: int = 256) -> Trained:
-    engine = engine_module(workload.engine).build_engine(workload, runs, settings, ROOT_SEED)
-    blocks = [
-        replace(b, run=b.run.copy(), epoch=b.epoch.copy(), columns=b.columns.copy())
-        for b in engine.blocks(chunk_runs)
-    ]
-    return Trained(runs, blocks, engine.outcomes)
+@pytest.fixture(scope="session")
+def data(workload: Workload, settings: Any) -> dict[str, TaskData]:
+    return task_data(workload.name, settings, ROOT_SEED)
+
+
+Train = Callable[..., Trained]
+
+
+@pytest.fixture(scope="session")
+def train(workload: Workload, settings: Any, data: dict[str, TaskData]) -> Train:
+    """Train runs of one shard; blocks are only valid until the next one."""
+
+    def build(runs: pa.Table, chunk_runs: int = 256, settings: Any = settings) -> Trained:
+        job = TrainingJob(runs=runs, settings=settings, root_seed=ROOT_SEED, data=data)
+        engine = engine_module(workload.engine).build_engine(workload, job)
+        blocks = [copied(block) for block in engine.blocks(chunk_runs)]
+        torch.set_flush_denormal(False)  # an engine may set it for the whole process
+        return Trained(runs, blocks, engine.outcomes)
+
+    return build
+
+
+def copied(block: EpochBlock) -> EpochBlock:
+    columns = {name: values.copy() for name, values in block.columns.items()}
+    return replace(block, run=block.run.copy(), epoch=block.epoch.copy(), columns=columns)
 
 
 def by_width(plan: pa.Table) -> Iterator[pa.Table]:
@@ -88,12 +189,19 @@ def by_width(plan: pa.Table) -> Iterator[pa.Table]:
 
 
 @pytest.fixture(scope="session")
-def trained(workload: Workload, plan: pa.Table, settings: Any) -> list[Trained]:
-    return [train(workload, runs, settings) for runs in by_width(plan)]
+def trained(workload: Workload, plan: pa.Table, train: Train) -> list[Trained]:
+    return [train(runs) for runs in cut(workload, plan, plan.num_rows)]
 
 
-def columns(part: Trained) -> np.ndarray:
-    return np.concatenate([block.columns for block in part.blocks], axis=1)
+def assert_same_rows(one: Columns, other: Columns) -> None:
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        assert values.tobytes() == other[name].tobytes(), name
+
+
+def assert_same_outcomes(one: Outcomes, other: Outcomes, runs: slice = slice(None)) -> None:
+    for name in ("code", "epoch", "loss", "grad_norm"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[runs])
 
 
 def test_name_is_that_of_the_registry(workload: Workload) -> None:
@@ -106,14 +214,15 @@ def test_plan_is_a_pure_function(workload: Workload, settings: Any, plan: pa.Tab
     assert not set(other["run_id"].to_pylist()) & set(plan["run_id"].to_pylist())
 
 
-def test_plan_holds_what_is_known_beforehand(plan: pa.Table) -> None:
+def test_plan_holds_what_is_known_beforehand(workload: Workload, plan: pa.Table) -> None:
     made_by_training = {"outcome", "outcome_epoch", "final_loss", "final_grad_norm"}
     known = set(RUNS.names) - made_by_training - {"engine", "engine_version"}
     assert known <= set(plan.column_names)
+    assert {*workload.shard_columns, *workload.order_columns} <= set(plan.column_names)
     assert all(plan[name].null_count == 0 for name in plan.column_names)
 
 
-@pytest.mark.parametrize("fewer", [1, 2, 7, 33])
+@pytest.mark.parametrize("fewer", [1, 2, 5, 7])
 def test_more_runs_never_change_earlier_ones(
     workload: Workload, settings: Any, plan: pa.Table, fewer: int
 ) -> None:
@@ -128,16 +237,36 @@ def test_run_ids_are_unique_and_name_all_that_determines_a_run(plan: pa.Table) -
     assert not frame[columns].assign(lineage=same_start).duplicated().any()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("epsilon", 1e-5), ("delta", 1e-7), ("max_epochs", 299), ("divergence_loss", 1e5)],
-)
+def doubled(value: Any) -> Any:
+    """Return another threshold, of one task or of each."""
+    if isinstance(value, dict):
+        return {task: doubled(each) for task, each in value.items()}
+    return 2 * value
+
+
+@pytest.mark.parametrize("name", ["epsilon", "delta", "max_epochs", "divergence_loss"])
 def test_run_id_changes_with_every_threshold(
-    workload: Workload, settings: Any, plan: pa.Table, name: str, value: float
+    workload: Workload, settings: Any, plan: pa.Table, name: str
 ) -> None:
+    value = doubled(getattr(settings, name))
     changed = workload.plan(replace(settings, **{name: value}), ROOT_SEED)
     assert not set(changed["run_id"].to_pylist()) & set(plan["run_id"].to_pylist())
     assert changed["lineage_id"].equals(plan["lineage_id"])
+
+
+def test_shards_hold_every_run_once_and_agree_where_they_must(
+    workload: Workload, plan: pa.Table
+) -> None:
+    shards = list(cut(workload, plan, 3))
+    assert sorted(run for shard in shards for run in shard["run_id"].to_pylist()) == sorted(
+        plan["run_id"].to_pylist()
+    )
+    for shard in shards:
+        frame = shard.to_pandas()
+        assert 1 <= len(frame) <= 3
+        assert (frame[[*workload.shard_columns, "n_params"]].nunique() == 1).all()
+        ordered = frame.sort_values(list(workload.order_columns), kind="stable")
+        assert not workload.order_columns or ordered.index.is_monotonic_increasing
 
 
 def test_initial_parameters_are_float32_and_shared_by_the_lineage(
@@ -162,39 +291,104 @@ def test_initial_parameters_depend_on_no_other_run(workload: Workload, plan: pa.
         np.testing.assert_array_equal(alone[0], whole[last])
 
 
-def test_blocks_of_parameters_cover_every_parameter(workload: Workload, plan: pa.Table) -> None:
+def test_tensors_cover_every_parameter(workload: Workload, plan: pa.Table) -> None:
     kinds = set(zip(plan["architecture"].to_pylist(), plan["n_params"].to_pylist(), strict=True))
     for architecture, n_params in kinds:
+        tensors = workload.tensors(architecture)
+        assert sum(tensor.size for tensor in tensors) == n_params
+        assert len({tensor.name for tensor in tensors}) == len(tensors)
         blocks = workload.block_of_param(architecture)
         assert len(blocks) == n_params
         assert set(blocks) == set(range(max(blocks) + 1))
 
 
+def test_tasks_are_pure_functions_with_examples_held_out(
+    workload: Workload, settings: Any, plan: pa.Table, data: dict[str, TaskData]
+) -> None:
+    again = task_data(workload.name, settings, ROOT_SEED)
+    tasks = set(plan["task"].to_pylist())
+    assert set(workload.sources(settings)) <= set(data) <= tasks
+    for task, examples in data.items():
+        for name in ("inputs", "targets", "valid_inputs", "valid_targets"):
+            values = getattr(examples, name)
+            assert values.tobytes() == getattr(again[task], name).tobytes()
+            assert values.dtype in {np.dtype(np.float32), np.dtype(np.int64)}
+        assert len(examples.inputs) == len(examples.targets)
+        assert len(examples.valid_inputs) == len(examples.valid_targets) > 0
+        (n_examples,) = {run["n_examples"] for run in plan.to_pylist() if run["task"] == task}
+        assert len(examples.inputs) == n_examples
+
+
 @pytest.mark.parametrize("chunk_runs", [1, 3])
 def test_same_seed_gives_the_same_bytes_whatever_the_chunk(
-    workload: Workload, settings: Any, trained: list[Trained], chunk_runs: int
+    trained: list[Trained], train: Train, chunk_runs: int
 ) -> None:
     for part in trained:
-        again = train(workload, part.runs, settings, chunk_runs)
-        assert columns(again).tobytes() == columns(part).tobytes()
-        np.testing.assert_array_equal(again.outcomes.code, part.outcomes.code)
+        again = train(part.runs, chunk_runs)
+        assert_same_rows(again.columns, part.columns)
+        assert_same_outcomes(again.outcomes, part.outcomes)
 
 
-def test_a_run_has_the_same_bytes_whatever_its_shard(
-    workload: Workload, settings: Any, trained: list[Trained]
+def test_a_run_has_the_same_bytes_whatever_its_shard(trained: list[Trained], train: Train) -> None:
+    for part in trained:
+        half = part.runs.num_rows // 2
+        tail = train(part.runs.slice(half))
+        rows = len(tail.epoch)
+        whole = {name: values[-rows:] for name, values in part.columns.items()}
+        assert_same_rows(tail.columns, whole)
+        assert_same_outcomes(tail.outcomes, part.outcomes, slice(half, None))
+
+
+@pytest.mark.parametrize("workload", LOCKSTEP, indirect=True)
+@pytest.mark.parametrize("lanes", [2, 3, 16])
+def test_a_run_has_the_same_bytes_whatever_the_lanes(
+    trained: list[Trained], train: Train, settings: Any, lanes: int
 ) -> None:
     for part in trained:
-        tail = train(workload, part.runs.slice(part.runs.num_rows // 2), settings)
-        assert columns(part)[:, -columns(tail).shape[1] :].tobytes() == columns(tail).tobytes()
+        again = train(part.runs, settings=replace(settings, lanes=lanes))
+        assert_same_rows(again.columns, part.columns)
+        assert_same_outcomes(again.outcomes, part.outcomes)
+
+
+def test_columns_are_those_of_the_schema(workload: Workload, trained: list[Trained]) -> None:
+    for part in trained:
+        (architecture,) = set(part.runs["architecture"].to_pylist()[:1])
+        n_params, n_tensors = part.runs["n_params"][0].as_py(), len(workload.tensors(architecture))
+        schema = epochs_schema(n_params, workload.measures, n_tensors)
+        assert set(part.columns) == set(schema.names) - {"run_id", "epoch"}
+        for name, values in part.columns.items():
+            kind = schema.field(name).type
+            width = (kind.list_size,) if pa.types.is_fixed_size_list(kind) else ()
+            assert values.shape == (len(part.epoch), *width)
+            assert values.dtype == np.float32
 
 
 def test_first_row_is_the_initialisation(workload: Workload, trained: list[Trained]) -> None:
     for part in trained:
-        first = np.concatenate([block.epoch == 0 for block in part.blocks])
-        np.testing.assert_array_equal(
-            columns(part)[len(EPOCH_MEASURES) :, first].T,
-            workload.initial_params(part.runs, ROOT_SEED),
-        )
+        columns = {name: values[part.epoch == 0] for name, values in part.columns.items()}
+        initial = workload.initial_params(part.runs, ROOT_SEED)
+        if "tensor_statistics" in columns:
+            assert_initial_statistics(workload, part, columns["tensor_statistics"], initial)
+        elif "params" in columns:
+            np.testing.assert_array_equal(columns["params"], initial)
+        else:
+            scalars = [columns[f"param_{i}"] for i in range(initial.shape[1])]
+            np.testing.assert_array_equal(np.stack(scalars, axis=1), initial)
+        for name in ("update_norm", "path_length", "probe_kl"):
+            assert (columns[name] == 0).all()
+
+
+def assert_initial_statistics(
+    workload: Workload, part: Trained, statistics: np.ndarray, initial: np.ndarray
+) -> None:
+    tensors = workload.tensors(part.runs["architecture"][0].as_py())
+    parts = np.split(initial, np.cumsum([tensor.size for tensor in tensors])[:-1], axis=1)
+    found = statistics.reshape(len(initial), len(tensors), len(TENSOR_STATISTICS))
+    by_name = dict(zip(TENSOR_STATISTICS, np.moveaxis(found, 2, 0), strict=True))
+    norms = np.stack([np.linalg.norm(each, axis=1) for each in parts], axis=1)
+    np.testing.assert_allclose(by_name["norm"], norms, rtol=1e-5)
+    assert (by_name["distance_from_start"] == 0).all()
+    assert (by_name["update_norm"] == 0).all()
 
 
 def test_losses_are_finite_or_the_run_diverged(trained: list[Trained]) -> None:
@@ -202,7 +396,8 @@ def test_losses_are_finite_or_the_run_diverged(trained: list[Trained]) -> None:
         diverged = part.outcomes.code == OUTCOMES.index(Outcome.DIVERGED)
         for block in part.blocks:
             last = np.append(np.flatnonzero(np.diff(block.run)), block.run.size - 1)
-            bad = ~np.isfinite(block.columns).all(axis=0)
+            rows = [values.reshape(block.run.size, -1) for values in block.columns.values()]
+            bad = ~np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
             assert set(np.flatnonzero(bad)) <= set(last)
             assert set(block.run[bad]) <= set(np.flatnonzero(diverged) - block.first_run)
 
@@ -210,22 +405,52 @@ def test_losses_are_finite_or_the_run_diverged(trained: list[Trained]) -> None:
 def test_every_run_ends_with_a_known_outcome(trained: list[Trained], settings: Any) -> None:
     codes = np.concatenate([part.outcomes.code for part in trained])
     assert set(codes.tolist()) <= set(range(len(OUTCOMES)))
-    assert np.mean(codes == OUTCOMES.index(Outcome.CONVERGED)) > 0.3
+    assert np.mean(codes == OUTCOMES.index(Outcome.CONVERGED)) > 0.1
     for part in trained:
-        assert part.outcomes.epoch.max() <= settings.max_epochs
+        ended, found = part.outcomes, part.columns
+        ends = np.append(np.flatnonzero(np.diff(part.epoch) < 0), len(part.epoch) - 1)
+        np.testing.assert_array_equal(ended.epoch, part.epoch[ends])
+        np.testing.assert_array_equal(ended.loss.astype(np.float32), found["loss"][ends])
+        assert ended.epoch.max() <= settings.max_epochs
+        for run, code in zip(part.runs.to_pylist(), ended.code, strict=True):
+            assert OUTCOMES[code] in Outcome
+            assert run["max_epochs"] == settings.max_epochs
 
 
-def test_loss_and_gradient_agree_with_autograd(workload: Workload, trained: list[Trained]) -> None:
-    loss_of = LOSSES[workload.name]
-    loss_row, norm_row = EPOCH_MEASURES.index("loss"), EPOCH_MEASURES.index("grad_norm")
+def test_a_run_converges_when_its_loss_falls_below_epsilon(trained: list[Trained]) -> None:
     for part in trained:
-        architectures = part.runs["architecture"].to_pylist()
+        lengths = part.outcomes.epoch + 1
+        epsilon = np.repeat(part.runs["epsilon"].to_numpy(), lengths)
+        converged = np.repeat(part.outcomes.code == OUTCOMES.index(Outcome.CONVERGED), lengths)
+        is_last = np.append(np.diff(part.epoch) < 0, True)
+        np.testing.assert_array_equal(
+            part.columns["loss"] < epsilon.astype(np.float32), converged & is_last
+        )
+
+
+def first_batch(run: Run, runs: pa.Table, number: int) -> np.ndarray:
+    """Return the examples of a lockstep run's first step."""
+    n = run["n_examples"]
+    if run["batch_size"] == n:
+        return np.arange(n)
+    order = np.empty((1, n), dtype=np.int64)
+    key = order_keys(runs.slice(number, 1), ROOT_SEED)
+    shuffled_orders(key, np.zeros(1, dtype=np.int64), order)
+    return order[0, : run["batch_size"]]
+
+
+def test_loss_and_gradient_agree_with_autograd(
+    workload: Workload, trained: list[Trained], data: dict[str, TaskData]
+) -> None:
+    reference, rtol = LOSSES[workload.name]
+    for part in trained:
         params = workload.initial_params(part.runs, ROOT_SEED)
-        first = np.concatenate([block.epoch == 0 for block in part.blocks])
-        recorded = columns(part)[:, first]
-        for run, architecture in enumerate(architectures):
-            theta = torch.tensor(params[run], requires_grad=True)
-            loss = loss_of(architecture, theta)
-            (gradient,) = torch.autograd.grad(loss, theta)
-            np.testing.assert_allclose(recorded[loss_row, run], loss.item(), rtol=1e-6)
-            np.testing.assert_allclose(recorded[norm_row, run], gradient.norm(), rtol=1e-6)
+        first = {name: values[part.epoch == 0] for name, values in part.columns.items()}
+        for number, run in enumerate(part.runs.to_pylist()):
+            theta, task = torch.tensor(params[number]), data.get(run["task"])
+            loss, gradient = reference(run, theta.clone(), task, None)
+            if workload.engine == "lockstep":
+                batch = first_batch(run, part.runs, number)
+                _, gradient = reference(run, theta.clone(), task, batch)
+            np.testing.assert_allclose(first["loss"][number], loss, rtol=rtol)
+            np.testing.assert_allclose(first["grad_norm"][number], gradient.norm(), rtol=rtol)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from epochs_left.dynamics.criterion import Criterion
 from epochs_left.simulation.neuron import NeuronEngine, NeuronRuns
@@ -46,3 +47,44 @@ def outcomes_of() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
         return engine.outcomes.code, engine.outcomes.epoch
 
     return train
+
+
+Step = Callable[[float], None]
+
+
+@pytest.fixture(scope="session")
+def torch_step() -> Callable[..., Step]:
+    """Build an optimizer of PyTorch's own for a run; its step takes the learning rate in force."""
+
+    def build(parameters: Iterable[torch.Tensor], run: dict[str, Any]) -> Step:
+        parameters = list(parameters)
+        optimizer = _torch_optimizer(parameters, run)
+        # of the optimizers in PyTorch, AdamW alone has decoupled decay of its own
+        decoupled = run["weight_decay_mode"] == "decoupled" and run["optimizer"] != "adamw"
+
+        def step(lr: float) -> None:
+            optimizer.param_groups[0]["lr"] = lr
+            if decoupled:
+                with torch.no_grad():
+                    for parameter in parameters:
+                        parameter *= 1 - lr * run["weight_decay"]
+            optimizer.step()
+
+        return step
+
+    return build
+
+
+def _torch_optimizer(parameters: list[torch.Tensor], run: dict[str, Any]) -> torch.optim.Optimizer:
+    name, momentum, decay = run["optimizer"], run["momentum"], run["weight_decay"]
+    coupled = decay if run["weight_decay_mode"] == "coupled" else 0.0
+    if name in {"sgd", "momentum", "nesterov"}:
+        return torch.optim.SGD(
+            parameters, momentum=momentum, nesterov=name == "nesterov", weight_decay=coupled
+        )
+    if name == "rmsprop":
+        return torch.optim.RMSprop(parameters, weight_decay=coupled)
+    betas = (momentum, 0.999)
+    if name == "adamw" and run["weight_decay_mode"] == "decoupled":
+        return torch.optim.AdamW(parameters, betas=betas, weight_decay=decay)
+    return torch.optim.Adam(parameters, betas=betas, weight_decay=coupled)

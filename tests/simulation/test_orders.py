@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numba import uint32
 from scipy import stats
 
-from epochs_left.simulation.orders import PERMUTATIONS, order_index, philox4x32
+from epochs_left.simulation.orders import PERMUTATIONS, order_index, philox4x32, shuffled_orders
 
 SEEDS = range(4)
 ONES = 0xFFFFFFFF
@@ -77,3 +79,73 @@ def test_orders_are_uniform_over_runs_too() -> None:
     keys = np.random.default_rng(0).integers(2**32, size=(4_800, 2)).tolist()
     first = [order_index(1, *words(tuple(key))) for key in keys]
     assert stats.chisquare(np.bincount(first, minlength=24)).pvalue > 1e-3
+
+
+def shuffled(keys: list[tuple[int, int]], epochs: list[int], n: int) -> np.ndarray:
+    out = np.full((len(keys), n), -1, dtype=np.int64)
+    shuffled_orders(np.array(keys, dtype=np.uint32), np.array(epochs), out)
+    return out
+
+
+def shuffled_by_the_book(key: tuple[int, int], epoch: int, n: int) -> list[int]:
+    """Fisher and Yates' shuffle with one Philox word an index, word i of counter block i // 4."""
+    order = list(range(n))
+    for i in range(n - 1, 0, -1):
+        word = philox_by_the_paper((i >> 2, epoch, 1, 0), key)[i & 3]
+        j = word * (i + 1) >> 32
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def draw_keys(seed: int, n: int) -> list[tuple[int, int]]:
+    rng = np.random.default_rng(seed)
+    return [tuple(key) for key in rng.integers(2**32, size=(n, 2)).tolist()]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 31, 64, 257])
+def test_shuffled_orders_are_fisher_and_yates_shuffles(n: int) -> None:
+    keys, epochs = draw_keys(n, 6), [0, 1, 2, 150, 2**31, 2**32 - 1]
+    found = shuffled(keys, epochs, n)
+    for lane, (key, epoch) in enumerate(zip(keys, epochs, strict=True)):
+        assert found[lane].tolist() == shuffled_by_the_book(key, epoch, n)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.tile(np.arange(n), (6, 1)))
+
+
+def test_shuffled_orders_depend_on_key_and_epoch_alone() -> None:
+    keys, epochs = draw_keys(1, 40), list(range(40))
+    together = shuffled(keys, epochs, 24)
+    np.testing.assert_array_equal(shuffled(keys[::-1], epochs[::-1], 24)[::-1], together)
+    for lane in range(40):
+        alone = shuffled([keys[lane]], [epochs[lane]], 24)[0]
+        np.testing.assert_array_equal(alone, together[lane])
+    assert len({tuple(order) for order in together.tolist()}) == 40
+
+
+def test_each_key_and_each_epoch_has_an_order_of_its_own() -> None:
+    (key, other) = draw_keys(2, 2)
+    by_epoch = shuffled([key] * 500, list(range(500)), 30)
+    by_other = shuffled([other] * 500, list(range(500)), 30)
+    orders = {tuple(order) for order in [*by_epoch.tolist(), *by_other.tolist()]}
+    assert len(orders) == 1000
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+@pytest.mark.parametrize("vary", ["epoch", "key"])
+def test_shuffled_orders_are_uniform(n: int, vary: str) -> None:
+    """Chi-square over all n! orders."""
+    draws = 24_000
+    keys = draw_keys(3, draws) if vary == "key" else draw_keys(3, 1) * draws
+    epochs = [1] * draws if vary == "key" else list(range(draws))
+    found = shuffled(keys, epochs, n)
+    codes = found @ (n ** np.arange(n))
+    _, counts = np.unique(codes, return_counts=True)
+    assert counts.size == math.factorial(n)
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_example_is_as_likely_at_every_place(seed: int) -> None:
+    n, draws = 20, 10_000
+    found = shuffled(draw_keys(seed, 1) * draws, list(range(draws)), n)
+    for place in (0, 1, 7, n - 1):
+        assert stats.chisquare(np.bincount(found[:, place], minlength=n)).pvalue > 1e-4

@@ -15,7 +15,7 @@ import pytest
 
 from epochs_left.errors import InputOutputError
 from epochs_left.schema import RUNS, Outcome
-from epochs_left.simulation.runner import simulate_family
+from epochs_left.simulation.runner import Execution, simulate_family
 from epochs_left.storage.run_store import RunStore, locked
 from epochs_left.workloads.neuron import NeuronSettings
 
@@ -29,7 +29,7 @@ def simulate(root: Path, settings: NeuronSettings, **options: Any) -> dict[str, 
         7,
         folder=root / "runs" / "neuron",
         work_root=root / "work",
-        **{"jobs": 1, **options},
+        execution=Execution(**options),
     )
 
 
@@ -136,7 +136,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from epochs_left.config import parse_settings
-from epochs_left.simulation.runner import simulate_family
+from epochs_left.simulation.runner import Execution, simulate_family
 from epochs_left.stages._command import run_stage
 from epochs_left.storage.params import load_params, merged
 from epochs_left.workloads.neuron import NeuronSettings
@@ -146,7 +146,7 @@ values = merged(params["neuron"], {"runs": 24, "runs_per_shard": 24})
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 run_stage(lambda: simulate_family(
     "neuron", parse_settings(NeuronSettings, values, "neuron"), 1,
-    folder=root / "runs" / "neuron", work_root=root / "work", jobs=1,
+    folder=root / "runs" / "neuron", work_root=root / "work", execution=Execution(),
 ))
 """
 

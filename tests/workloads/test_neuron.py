@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy import stats
 
 from epochs_left.errors import UsageError
+from epochs_left.workloads._sweep import order_keys
 from epochs_left.workloads.neuron import (
     INIT_SCHEMES,
     OPTIMIZERS,
@@ -19,7 +21,6 @@ from epochs_left.workloads.neuron import (
     NeuronSettings,
     n_hidden,
     n_params,
-    order_keys,
 )
 
 Build = Callable[..., NeuronSettings]
@@ -208,3 +209,18 @@ def test_settings_that_make_no_sense_are_refused(
 def test_every_known_optimizer_can_be_planned(neuron_settings: Build) -> None:
     settings = neuron_settings(optimizers=dict.fromkeys(OPTIMIZERS, 1))
     assert set(Neuron().plan(settings, 0)["optimizer"].to_pylist()) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("start", ["architecture", "init_scheme"])
+@pytest.mark.parametrize("drawn", ["lr", "batch_size", "optimizer"])
+def test_what_a_lineage_draws_says_nothing_of_what_its_runs_draw(
+    neuron_settings: Build, start: str, drawn: str
+) -> None:
+    """Or a model would learn the learning rate from the architecture, and call it an effect."""
+    settings = neuron_settings(runs=8_000)
+    plan = Neuron().plan(settings, ROOT_SEED).to_pandas()
+    low, high = np.log(settings.lr)
+    plan["lr"] = (16 * (np.log(plan["lr"]) - low) / (high - low)).astype(int)
+    statistic, _, degrees, _ = stats.chi2_contingency(pd.crosstab(plan[start], plan[drawn]))
+    # independent draws give about `degrees`, low-discrepancy points less
+    assert statistic < degrees + 10 * (2 * degrees) ** 0.5

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import numpy as np
 import pyarrow as pa
 
 from epochs_left.arrays import FloatArray, IntArray
-from epochs_left.schema import EPOCH_MEASURES
-from epochs_left.workloads import Workload
-
-
-class EpochBuffers:
-    """Column buffers for ``capacity`` epoch rows, reused from block to block.
-
-    Attributes
-    ----------
-    run, epoch
-        Index of the run and epoch t of each row, shape ``(capacity,)``, int32.
-    columns
-        Measures in the order of ``schema.EPOCH_MEASURES``, then the parameters; float32, shape
-        ``(n_measures + n_params, capacity)``, so that each column is contiguous.
-    """
-
-    def __init__(self, capacity: int, n_params: int) -> None:
-        self.run = np.zeros(capacity, dtype=np.int32)
-        self.epoch = np.zeros(capacity, dtype=np.int32)
-        self.columns = np.zeros((len(EPOCH_MEASURES) + n_params, capacity), dtype=np.float32)
+from epochs_left.workloads import TaskData, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +26,15 @@ class EpochBlock:
     epoch
         Epoch t, shape ``(rows,)``, int32.
     columns
-        Measures in the order of ``schema.EPOCH_MEASURES``, then the parameters; shape
-        ``(n_measures + n_params, rows)``, float32.
+        The other columns of `schema.epochs_schema` by name, float32: scalars of shape ``(rows,)``,
+        lists of shape ``(rows, width)``.
     """
 
     first_run: int
     n_runs: int
     run: IntArray
     epoch: IntArray
-    columns: FloatArray
+    columns: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +57,38 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What an engine trains: runs that agree in the workload's ``shard_columns``.
+
+    Attributes
+    ----------
+    runs
+        The planned runs, in the order in which their rows are written.
+    settings
+        Settings of the family.
+    root_seed
+        Seed that all randomness derives from.
+    data
+        The examples of each task; empty where the engine has them.
+    device
+        Where to train: ``"cpu"`` or a CUDA device; compiled engines know the first alone.
+    """
+
+    runs: pa.Table
+    settings: Any
+    root_seed: int
+    data: Mapping[str, TaskData]
+    device: str = "cpu"
+
+
 class EngineModule(Protocol):
     """A module of this package that trains workloads whose ``engine`` is the module's name."""
 
     ENGINE_VERSION: str
 
-    def build_engine(
-        self, workload: Workload, runs: pa.Table, settings: Any, root_seed: int
-    ) -> Engine:
-        """Return an engine for runs of one parameter width."""
+    def build_engine(self, workload: Workload, job: TrainingJob) -> Engine:
+        """Return an engine for runs of one shard."""
         ...
 
 

@@ -50,3 +50,44 @@ def order_index(epoch, k0, k1):  # type: ignore[no-untyped-def]
         word = words[3]
     # Multiply and shift: an index in [0, 24) with a bias below 24 / 2^32.
     return (uint64(word) * uint64(24)) >> _WORD
+
+
+@compiled
+def shuffled_orders(keys, epochs, out):  # type: ignore[no-untyped-def]
+    """Write the sample order of each lane's epoch: a permutation of 0 to n - 1.
+
+    Fisher and Yates' shuffle (Knuth, TAOCP 2, 3.4.2 P) with Philox words, four a block. The counter
+    differs from that of `order_index` in its third word.
+
+    Parameters
+    ----------
+    keys
+        Key of each lane's stream, shape ``(K, 2)``, uint32.
+    epochs
+        Epoch of each lane, shape ``(K,)``.
+    out
+        Shape ``(K, n)``, int64.
+    """
+    n = out.shape[1]
+    for lane in range(out.shape[0]):
+        order = out[lane]
+        for i in range(n):
+            order[i] = i
+        epoch = uint32(epochs[lane])
+        words = (uint32(0), uint32(0), uint32(0), uint32(0))
+        for i in range(n - 1, 0, -1):
+            if (i & 3) == 3 or i == n - 1:
+                words = philox4x32(
+                    uint32(i >> 2), epoch, uint32(1), uint32(0), keys[lane, 0], keys[lane, 1]
+                )
+            part = i & 3
+            word = words[0]
+            if part == 1:
+                word = words[1]
+            elif part == 2:
+                word = words[2]
+            elif part == 3:
+                word = words[3]
+            # Multiply and shift: an index in [0, i] with a bias below n / 2^32.
+            j = np.int64((uint64(word) * uint64(i + 1)) >> _WORD)
+            order[i], order[j] = order[j], order[i]

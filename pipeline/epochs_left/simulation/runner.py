@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.parallel import Progress, no_progress, parallel_map
-from epochs_left.schema import OUTCOMES, RUNS, SCHEMA_VERSION
+from epochs_left.errors import ModelError
+from epochs_left.parallel import Progress, cluster_map, no_progress, parallel_map, worker_folder
+from epochs_left.schema import OUTCOMES, RUNS, epochs_schema
 from epochs_left.seeding import content_id
-from epochs_left.simulation.compiled import source_fingerprint
-from epochs_left.simulation.engine import Engine, engine_module
+from epochs_left.simulation.engine import Engine, TrainingJob, engine_module
+from epochs_left.simulation.planning import ENVIRONMENT, cut, identity_of, task_data
 from epochs_left.storage.epoch_shards import ShardWriter
+from epochs_left.storage.packed_shards import PackedShard, pack_shard, unpack_shard
 from epochs_left.storage.run_store import (
     FinishedShard,
     finish_shard,
@@ -32,23 +35,32 @@ from epochs_left.storage.run_store import (
     publish_family,
     remove_temporaries,
 )
-from epochs_left.workloads import WORKLOADS
-
-#: Sources whose edit must make new shards: whatever determines a row.
-_SOURCES = (
-    "dynamics",
-    "schema.py",
-    "seeding.py",
-    "simulation",
-    "storage/epoch_shards.py",
-    "workloads",
-)
-
-#: Libraries whose release may change a rounding.
-_LIBRARIES = ("numpy", "numba", "scipy")
+from epochs_left.workloads import WORKLOADS, TaskData
 
 #: Runs that an engine trains between two looks at its buffers; no byte depends on it.
 CHUNK_RUNS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How shards are trained; no byte depends on the workers, where they are, or the chunk.
+
+    Attributes
+    ----------
+    jobs
+        Worker processes of this machine.
+    chunk_runs
+        Runs that a compiled engine trains between two looks at its buffers.
+    device
+        Where the network families train: ``"cpu"`` or a CUDA device.
+    scheduler
+        Address of a dask scheduler; its workers train, whatever ``jobs`` says. None: this machine.
+    """
+
+    jobs: int = 1
+    chunk_runs: int = CHUNK_RUNS
+    device: str = "cpu"
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +72,16 @@ class ShardTask:
     root_seed: int
     runs: pa.Table
     path: Path
-    chunk_runs: int
+    data: Mapping[str, TaskData]
+    execution: Execution
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterCommon:
+    """What all tasks on a cluster share: the data sets, and what must be installed there."""
+
+    data: Mapping[str, TaskData]
+    environment: dict[str, Any]
 
 
 def simulate_family(
@@ -70,8 +91,7 @@ def simulate_family(
     *,
     folder: Path,
     work_root: Path,
-    jobs: int,
-    chunk_runs: int = CHUNK_RUNS,
+    execution: Execution,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Train every planned run of a family and publish the run store; return its manifest.
@@ -88,28 +108,64 @@ def simulate_family(
         Where the store appears, whole: ``data/runs/<family>``.
     work_root
         Where finished shards are kept for a resume.
-    jobs
-        Worker processes; the store has the same bytes for any number.
-    chunk_runs
-        Runs trained between two looks at the buffers; no byte depends on it either.
+    execution
+        Workers and device.
 
     Raises
     ------
     InputOutputError
-        If another process simulates the same family, or a file cannot be written.
+        If another process simulates the same family, a file cannot be written, or a cluster is
+        lost.
+    ModelError
+        If a cluster has other code or libraries.
     """
     work_root.mkdir(parents=True, exist_ok=True)
     with locked(work_root / f"{family}.lock"):
-        identity = _identity(family, settings, root_seed)
+        data = task_data(family, settings, root_seed)
+        identity = identity_of(family, settings, root_seed, data, execution.device)
         work = work_root / f"{family}-{content_id({'identity': json.dumps(identity)})}"
         work.mkdir(exist_ok=True)
         remove_temporaries(work)
         remove_temporaries(folder.parent, folder.name)
-        tasks = list(_tasks(family, settings, root_seed, work, chunk_runs))
-        shards = list(progress(parallel_map(train_shard, tasks, jobs), len(tasks), family))
+        plan = WORKLOADS[family].plan(settings, root_seed)
+        tasks = [
+            ShardTask(
+                family=family,
+                runs=runs,
+                path=work / f"epochs-{number:04d}.parquet",
+                settings=settings,
+                root_seed=root_seed,
+                data={task: data[task] for task in set(runs["task"].to_pylist()) & set(data)},
+                execution=execution,
+            )
+            for number, runs in enumerate(cut(WORKLOADS[family], plan, settings.runs_per_shard))
+        ]
+        with closing(_trained(tasks, work, data, execution)) as trained:
+            shards = list(progress(trained, len(tasks), family))
         manifest = publish_family(folder, sorted(shards, key=lambda shard: shard.name), identity)
         prune_work_folders(work_root, family, keep=work)
     return manifest
+
+
+def _trained(
+    tasks: Sequence[ShardTask], work: Path, data: Mapping[str, TaskData], execution: Execution
+) -> Generator[FinishedShard, None, None]:
+    """Yield the shard of each task as it is finished, by processes here or on a cluster."""
+    if execution.scheduler is None:
+        yield from parallel_map(train_shard, tasks, execution.jobs)
+        return
+    left = []
+    for task in tasks:
+        finished = finished_shard(task.path)
+        if finished is None:
+            left.append(replace(task, path=Path(task.path.name), data={}))
+        else:
+            yield finished
+    if left:
+        common = ClusterCommon(data=data, environment=ENVIRONMENT)
+        with closing(cluster_map(train_far_away, left, common, execution.scheduler)) as arriving:
+            for packed in arriving:
+                yield unpack_shard(packed, work)
 
 
 def train_shard(task: ShardTask) -> FinishedShard:
@@ -117,20 +173,66 @@ def train_shard(task: ShardTask) -> FinishedShard:
     finished = finished_shard(task.path)
     if finished is not None:
         return finished
+    _keep_denormals()
     workload = WORKLOADS[task.family]
-    engine = engine_module(workload.engine).build_engine(
-        workload, task.runs, task.settings, task.root_seed
+    job = TrainingJob(
+        runs=task.runs,
+        settings=task.settings,
+        root_seed=task.root_seed,
+        data=task.data,
+        device=task.execution.device,
     )
+    engine = engine_module(workload.engine).build_engine(workload, job)
     run_ids = task.runs["run_id"].to_pylist()
-    writer = ShardWriter(task.path, task.runs["n_params"][0].as_py())
+    n_tensors = len(workload.tensors(task.runs["architecture"][0].as_py()))
+    n_params = task.runs["n_params"][0].as_py()
+    writer = ShardWriter(task.path, epochs_schema(n_params, workload.measures, n_tensors))
     try:
-        for block in engine.blocks(task.chunk_runs):
+        for block in engine.blocks(task.execution.chunk_runs):
             ids = run_ids[block.first_run : block.first_run + block.n_runs]
             writer.write(ids, block.run, block.epoch, block.columns)
         hashes = writer.publish()
     finally:
         writer.abandon()
     return finish_shard(task.path, hashes, _with_outcomes(task, engine))
+
+
+def _keep_denormals() -> None:
+    """Undo, for this thread, what an engine of networks sets: it would change a neuron's bytes."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
+
+
+def train_far_away(task: ShardTask, common: ClusterCommon) -> PackedShard:
+    """Train one shard on a worker of a cluster and return its files, which leave nothing there.
+
+    Raises
+    ------
+    ModelError
+        If the worker's code or libraries are not those of the client: its bytes might differ.
+    """
+    _check_environment(common.environment)
+    with worker_folder() as folder:
+        here = replace(task, path=folder / task.path.name, data=common.data)
+        return pack_shard(train_shard(here))
+
+
+def _check_environment(expected: Mapping[str, Any]) -> None:
+    mine, wanted = _flat(ENVIRONMENT), _flat(expected)
+    others = [
+        f"{name} {mine[name]}, not {wanted[name]}" for name in mine if mine[name] != wanted[name]
+    ]
+    if others:
+        raise ModelError(
+            f"worker {platform.node()} has {'; '.join(others)}: its shards might differ; "
+            "install the same release with the same constraints.txt there"
+        )
+
+
+def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
+    rest = {name: value for name, value in environment.items() if name != "libraries"}
+    return {**rest, **environment["libraries"]}
 
 
 def _with_outcomes(task: ShardTask, engine: Engine) -> pa.Table:
@@ -154,38 +256,3 @@ def _as_chunks(values: Any, kind: pa.DataType) -> list[pa.Array]:
     if isinstance(values, pa.ChunkedArray):
         return list(values.cast(kind).chunks)
     return [pa.array(values, kind)]
-
-
-def _tasks(
-    family: str, settings: Any, root_seed: int, work: Path, chunk_runs: int
-) -> Iterator[ShardTask]:
-    """Cut the plan into shards: one parameter width each, in the order of the plan."""
-    plan = WORKLOADS[family].plan(settings, root_seed)
-    widths = plan["n_params"].to_numpy()
-    number = 0
-    for width in np.unique(widths):
-        of_width = np.flatnonzero(widths == width)
-        for start in range(0, of_width.size, settings.runs_per_shard):
-            rows = of_width[start : start + settings.runs_per_shard]
-            yield ShardTask(
-                family=family,
-                settings=settings,
-                root_seed=root_seed,
-                runs=plan.take(rows),
-                path=work / f"epochs-{number:04d}.parquet",
-                chunk_runs=chunk_runs,
-            )
-            number += 1
-
-
-def _identity(family: str, settings: Any, root_seed: int) -> dict[str, Any]:
-    """Everything that determines the bytes of a family's shards."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "family": family,
-        "root_seed": root_seed,
-        "settings": asdict(settings),
-        "code": source_fingerprint(*_SOURCES),
-        "libraries": {name: version(name) for name in _LIBRARIES},
-        "platform": f"{platform.system()}-{platform.machine()}",
-    }

@@ -11,6 +11,7 @@ from epochs_left.stages._paths import FAMILY, FEATURES, METRICS, MODELS, RUNS
 from epochs_left.stages._paths import RESULTS as RESULTS_FOLDER
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.tables import write_json, write_result
+from epochs_left.workloads import WORKLOADS
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
     params = load_params()
     context = EvaluationContext(
         family=FAMILY,
+        families=[name for name in WORKLOADS if (RUNS / name).is_dir()],
         settings=parse_settings(EvaluateSettings, params.get("evaluate"), f"{PARAMS}: evaluate"),
         root_seed=root_seed_of(params, str(PARAMS)),
         regressors=parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit").regressors,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.errors import InputOutputError, IntegrityError
-from epochs_left.schema import EPOCH_MEASURES, epochs_schema, scalar_param_names
+from epochs_left.schema import MAX_SCALAR_PARAMS, scalar_param_names
 
 _HASH_CHUNK = 1 << 24
 
@@ -53,8 +53,8 @@ class ShardWriter:
     ----------
     path
         Final name; nothing appears there before `publish`.
-    n_params
-        Parameters of every run of the shard.
+    schema
+        Columns of the shard: `schema.epochs_schema`.
 
     Raises
     ------
@@ -62,13 +62,13 @@ class ShardWriter:
         From any method, if the file cannot be written; nothing is left behind.
     """
 
-    def __init__(self, path: Path, n_params: int) -> None:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
         self._temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
-        self._schema = epochs_schema(n_params)
+        self._schema = schema
         self._digests = {name: hashlib.sha256() for name in self._schema.names}
         self._rows = 0
-        encodings = dict.fromkeys(self._schema.names[2:], "BYTE_STREAM_SPLIT")
+        encodings = {_leaf(field): "BYTE_STREAM_SPLIT" for field in list(schema)[2:]}
         try:
             self._writer = pq.ParquetWriter(
                 self._temporary,
@@ -84,7 +84,11 @@ class ShardWriter:
             raise self._failed(error) from error
 
     def write(
-        self, run_ids: Sequence[str], run: IntArray, epoch: IntArray, columns: FloatArray
+        self,
+        run_ids: Sequence[str],
+        run: IntArray,
+        epoch: IntArray,
+        columns: Mapping[str, FloatArray],
     ) -> None:
         """Append one row group of whole runs.
 
@@ -97,12 +101,14 @@ class ShardWriter:
         epoch
             Epoch t of each row, shape ``(rows,)``, int32.
         columns
-            Measures and parameters, shape ``(n_measures + n_params, rows)``, float32.
+            The other columns of the schema by name, float32: scalars of shape ``(rows,)``, lists of
+            shape ``(rows, width)``.
         """
         rows = int(epoch.size)
         self._hash_block(run_ids, run, epoch, columns)
         identifiers = pa.DictionaryArray.from_arrays(pa.array(run), pa.array(run_ids, pa.string()))
-        arrays = [identifiers, pa.array(epoch), *(pa.array(column) for column in columns)]
+        values = [_arrow(columns[field.name], field) for field in list(self._schema)[2:]]
+        arrays = [identifiers, pa.array(epoch), *values]
         try:
             table = pa.Table.from_arrays(arrays, schema=self._schema)
             self._writer.write_table(table, row_group_size=max(rows, 1))
@@ -127,13 +133,18 @@ class ShardWriter:
         self._temporary.unlink(missing_ok=True)
 
     def _hash_block(
-        self, run_ids: Sequence[str], run: IntArray, epoch: IntArray, columns: FloatArray
+        self,
+        run_ids: Sequence[str],
+        run: IntArray,
+        epoch: IntArray,
+        columns: Mapping[str, FloatArray],
     ) -> None:
         lengths = np.bincount(run, minlength=len(run_ids))
         for run_id, length in zip(run_ids, lengths.tolist(), strict=True):
             self._digests["run_id"].update(f"{run_id}:{length};".encode())
-        for name, column in zip(self._schema.names[1:], [epoch, *columns], strict=True):
-            self._digests[name].update(np.ascontiguousarray(column).data)
+        self._digests["epoch"].update(np.ascontiguousarray(epoch).data)
+        for name in self._schema.names[2:]:
+            self._digests[name].update(np.ascontiguousarray(columns[name]).data)
 
     def _data_sha256(self) -> str:
         lines = [f"{name} {digest.hexdigest()}\n" for name, digest in self._digests.items()]
@@ -146,6 +157,19 @@ class ShardWriter:
             f"cannot write {self._path}: {reason}; free space or choose another place, "
             "finished shards are kept"
         )
+
+
+def _leaf(field: pa.Field) -> str:
+    """Return the Parquet path of the values of a scalar or list column."""
+    is_list = pa.types.is_fixed_size_list(field.type)
+    return f"{field.name}.list.element" if is_list else str(field.name)
+
+
+def _arrow(values: FloatArray, field: pa.Field) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    if pa.types.is_fixed_size_list(field.type):
+        return pa.FixedSizeListArray.from_arrays(flat, type=field.type)
+    return flat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,15 +186,21 @@ class EpochRows:
         Epoch t, shape ``(N,)``, int32.
     measures
         Measures by name, each of shape ``(N,)``, float32.
-    params
-        Parameters, shape ``(N, P)``, float32.
+    vectors
+        Lists by name, float32: ``params`` of shape ``(N, P)``, or for wide models
+        ``tensor_statistics`` and ``sketch`` (`schema.epochs_schema`).
     """
 
     run_ids: list[str]
     lengths: IntArray
     epoch: IntArray
     measures: dict[str, FloatArray]
-    params: FloatArray
+    vectors: dict[str, FloatArray]
+
+    @property
+    def params(self) -> FloatArray:
+        """Parameters, shape ``(N, P)``, float32; KeyError for wide models."""
+        return self.vectors["params"]
 
 
 def read_shard(path: Path) -> Iterator[EpochRows]:
@@ -197,14 +227,24 @@ def _epoch_rows(table: pa.Table) -> EpochRows:
         identifiers = identifiers.unify_dictionaries().chunk(0)
     codes = identifiers.indices.to_numpy()
     names = identifiers.dictionary.to_pylist()
-    param_names = [
-        name for name in scalar_param_names(table.num_columns) if name in table.column_names
-    ]
-    params = np.stack([table[name].to_numpy() for name in param_names], axis=1)
+    vectors = {
+        field.name: _matrix(table[field.name])
+        for field in table.schema
+        if pa.types.is_fixed_size_list(field.type)
+    }
+    scalars = [name for name in scalar_param_names(MAX_SCALAR_PARAMS) if name in table.column_names]
+    if scalars:
+        vectors["params"] = np.stack([table[name].to_numpy() for name in scalars], axis=1)
+    others = {"run_id", "epoch", *vectors, *scalars}
     return EpochRows(
         run_ids=names,
         lengths=np.bincount(codes, minlength=len(names)),
         epoch=table["epoch"].to_numpy(),
-        measures={name: table[name].to_numpy() for name in EPOCH_MEASURES},
-        params=params,
+        measures={n: table[n].to_numpy() for n in table.column_names if n not in others},
+        vectors=vectors,
     )
+
+
+def _matrix(column: pa.ChunkedArray) -> FloatArray:
+    values: FloatArray = column.combine_chunks().flatten().to_numpy()
+    return values.reshape(-1, column.type.list_size)

@@ -6,20 +6,30 @@ name; those activations get 2-4 hidden units, y = sum_j a_j phi(w_j . x + b_j) +
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import qmc
 
 from epochs_left.arrays import FloatArray
 from epochs_left.config import check_range
 from epochs_left.dynamics.criterion import Criterion
 from epochs_left.dynamics.xor import N_EXAMPLES, N_INPUTS
-from epochs_left.seeding import Purpose, Scalar, content_id, generator, key_of, seed_sequence
-from epochs_left.workloads import workload
+from epochs_left.schema import EPOCH_MEASURES, OUTCOMES, Outcome
+from epochs_left.seeding import Purpose, Scalar, content_id, generator, key_of
+from epochs_left.workloads import Source, TaskData, Tensor, blocks_of, workload
+from epochs_left.workloads._initialisation import Scheme, he, orthogonal, xavier
+from epochs_left.workloads._sweep import (
+    check_limits,
+    check_weights,
+    choose,
+    lineage_points,
+    log_uniform,
+    momentum_at,
+    table_of,
+)
 
 #: Optimizers that the engine knows; all but the first have momentum.
 OPTIMIZERS = ("sgd", "momentum", "nesterov")
@@ -52,13 +62,12 @@ class NeuronSettings:
         check_range("epsilon", self.epsilon, 0, 1)
         check_range("delta", self.delta, 0, 1)
         check_range("divergence_loss", self.divergence_loss, self.epsilon, 1e30)
-        for name, limits in (("lr", self.lr), ("momentum", self.momentum)):
-            if len(limits) != 2 or not 0 < limits[0] < limits[1]:
-                raise ValueError(f"{name} must be [low, high] with 0 < low < high, got {limits}")
+        check_limits("lr", self.lr)
+        check_limits("momentum", self.momentum)
         check_range("momentum", self.momentum[1], 0, 0.999)
-        _check_weights("init_schemes", self.init_schemes, INIT_SCHEMES)
-        _check_weights("optimizers", self.optimizers, OPTIMIZERS)
-        _check_weights("architectures", self.architectures, self.architectures)
+        check_weights("init_schemes", self.init_schemes, INIT_SCHEMES)
+        check_weights("optimizers", self.optimizers, OPTIMIZERS)
+        check_weights("architectures", self.architectures, self.architectures)
         for name in self.architectures:
             n_hidden(name)
 
@@ -71,14 +80,6 @@ class NeuronSettings:
             divergence_loss=self.divergence_loss,
             max_epochs=self.max_epochs,
         )
-
-
-def _check_weights(name: str, weights: Mapping[str, float], known: Collection[str]) -> None:
-    unknown = sorted(set(weights) - set(known))
-    if unknown:
-        raise ValueError(f"unknown names {unknown} in {name}; known: {sorted(known)}")
-    if min(weights.values()) < 0 or sum(weights.values()) <= 0:
-        raise ValueError(f"weights of {name} must be 0 or more and not all 0, got {dict(weights)}")
 
 
 def n_hidden(architecture: str) -> int:
@@ -113,22 +114,23 @@ class Neuron:
     name: ClassVar[str] = "neuron"
     settings_type: ClassVar[type[NeuronSettings]] = NeuronSettings
     engine: ClassVar[str] = "neuron"
+    measures: ClassVar[tuple[str, ...]] = EPOCH_MEASURES
+    outcomes: ClassVar[tuple[Outcome, ...]] = OUTCOMES
+    shard_columns: ClassVar[tuple[str, ...]] = ("n_params",)
+    order_columns: ClassVar[tuple[str, ...]] = ()
 
     def plan(self, settings: NeuronSettings, root_seed: int) -> pa.Table:
         """Return the sweep, a row a run; `settings.runs_per_lineage` runs share a lineage.
 
-        A scrambled Sobol sequence over the lineages picks architecture and initialisation, another
-        over the runs picks learning rate, batch and optimizer.
+        A scrambled Sobol sequence picks architecture and initialisation of each lineage, and
+        learning rate, batch and optimizer of each of its runs.
         """
         per_lineage = settings.runs_per_lineage
-        n_lineages = -(-settings.runs // per_lineage)
-        lineages = _sobol(n_lineages, 2, root_seed, stream=0)
-        runs = _sobol(settings.runs, 4, root_seed, stream=1)
-        rows = [
+        lineages, runs = lineage_points(settings.runs, per_lineage, (2, 4), root_seed, stream=0)
+        return table_of(
             _run(settings, root_seed, lineages[i // per_lineage], runs[i], i // per_lineage, i)
             for i in range(settings.runs)
-        ]
-        return pa.Table.from_pylist(rows)
+        )
 
     def initial_params(self, runs: pa.Table, root_seed: int) -> FloatArray:
         """Return theta_0; runs of a lineage start alike."""
@@ -142,29 +144,33 @@ class Neuron:
         params = [drawn[key] for key in zip(lineages, architectures, schemes, strict=True)]
         return np.stack(params).astype(np.float32).astype(np.float64)
 
-    def block_of_param(self, architecture: str) -> tuple[int, ...]:
-        """Return one block a parameter for the unit, else one a tensor: w, b, a, c."""
+    def tensors(self, architecture: str) -> tuple[Tensor, ...]:
+        """Return one tensor a parameter for the unit, else hidden and output layers."""
         units = n_hidden(architecture)
         if not units:
-            return (0, 1, 2)
-        return (0,) * (N_INPUTS * units) + (1,) * units + (2,) * units + (3,)
+            return tuple(Tensor(name=name, shape=(1,), kind="weight") for name in ("w1", "w2", "b"))
+        return (
+            Tensor(name="w", shape=(units, N_INPUTS), kind="weight", fan_in=2, fan_out=units),
+            Tensor(name="b", shape=(units,), kind="bias"),
+            Tensor(name="a", shape=(units,), kind="weight", fan_in=units, fan_out=1),
+            Tensor(name="c", shape=(1,), kind="bias"),
+        )
 
+    def block_of_param(self, architecture: str) -> tuple[int, ...]:
+        """Return one block a tensor."""
+        return blocks_of(self.tensors(architecture))
 
-def order_keys(runs: pa.Table, root_seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint32]]:
-    """Return the 64-bit key of each run's stream of sample orders, shape ``(n_runs, 2)``."""
-    keys = [
-        seed_sequence(root_seed, key_of(run_id), Purpose.ORDER).generate_state(2)
-        for run_id in runs["run_id"].to_pylist()
-    ]
-    return np.array(keys, dtype=np.uint32).reshape(-1, 2)
+    def sources(self, settings: NeuronSettings) -> Mapping[str, Source]:
+        """Return nothing: XOR needs no file."""
+        del settings
+        return {}
 
-
-def _sobol(n: int, dimensions: int, root_seed: int, *, stream: int) -> FloatArray:
-    """Return the first ``n`` points of a scrambled Sobol sequence in [0, 1)^d."""
-    seed = generator(root_seed, stream, Purpose.SWEEP)
-    sampler = qmc.Sobol(dimensions, scramble=True, rng=seed)
-    points: FloatArray = sampler.random_base2(max(n - 1, 1).bit_length())[:n]
-    return points
+    def task_data(
+        self, task: str, settings: NeuronSettings, source: Any, root_seed: int
+    ) -> TaskData | None:
+        """Return None: the four examples are part of the engine."""
+        del task, settings, source, root_seed
+        return None
 
 
 def _run(
@@ -175,26 +181,23 @@ def _run(
     lineage: int,
     index: int,
 ) -> dict[str, Scalar]:
-    architecture = _choose(settings.architectures, lineage_point[0])
+    architecture = choose(settings.architectures, lineage_point[0])
     start: dict[str, Scalar] = {
         "family": "neuron",
         "task": "xor",
         "architecture": architecture,
         "activation": architecture.split("-")[0],
         "n_params": n_params(architecture),
-        "init_scheme": _choose(settings.init_schemes, lineage_point[1]),
+        "init_scheme": choose(settings.init_schemes, lineage_point[1]),
         "init_seed": lineage,
     }
-    optimizer = _choose(settings.optimizers, run_point[2])
+    optimizer = choose(settings.optimizers, run_point[2])
     momentum = 0.0
     if optimizer != "sgd":
-        # log-uniform in 1 - momentum: that is what sets the time scale of the averaging
-        momentum = 1 - _log_uniform(
-            run_point[3], 1 - settings.momentum[1], 1 - settings.momentum[0]
-        )
+        momentum = momentum_at(run_point[3], settings.momentum)
     training: dict[str, Scalar] = {
         "optimizer": optimizer,
-        "lr": _log_uniform(run_point[0], settings.lr[0], settings.lr[1]),
+        "lr": log_uniform(run_point[0], settings.lr),
         "momentum": momentum,
         "weight_decay": 0.0,
         "weight_decay_mode": "none",
@@ -209,18 +212,13 @@ def _run(
     }
     lineage_id = content_id({"root_seed": root_seed, **start})
     run_id = content_id({"lineage_id": lineage_id, **training})
-    return {"run_id": run_id, "lineage_id": lineage_id, **start, **training}
-
-
-def _choose(weights: Mapping[str, float], point: float) -> str:
-    """Return the name whose share of the total weight covers ``point`` in [0, 1)."""
-    names = list(weights)
-    edges = np.cumsum([weights[name] for name in names])
-    return names[int(np.searchsorted(edges, point * edges[-1], side="right"))]
-
-
-def _log_uniform(point: float, low: float, high: float) -> float:
-    return float(low * (high / low) ** point)
+    return {
+        "run_id": run_id,
+        "lineage_id": lineage_id,
+        "cohort": "swept",
+        **start,
+        **training,
+    }
 
 
 def _draw(architecture: str, scheme: str, rng: np.random.Generator) -> FloatArray:
@@ -246,29 +244,12 @@ def _zero_bias(rng: np.random.Generator, n_out: int, n_in: int) -> tuple[FloatAr
     return rng.standard_normal((n_out, n_in)), np.zeros(n_out)
 
 
-def _xavier(rng: np.random.Generator, n_out: int, n_in: int) -> tuple[FloatArray, FloatArray]:
-    """Glorot and Bengio 2010, normal form: variance 2 / (fan_in + fan_out), zero biases."""
-    return rng.normal(0, (2 / (n_in + n_out)) ** 0.5, (n_out, n_in)), np.zeros(n_out)
-
-
-def _he(rng: np.random.Generator, n_out: int, n_in: int) -> tuple[FloatArray, FloatArray]:
-    """He et al. 2015, fan-in form: variance 2 / fan_in, zero biases."""
-    return rng.normal(0, (2 / n_in) ** 0.5, (n_out, n_in)), np.zeros(n_out)
-
-
-def _orthogonal(rng: np.random.Generator, n_out: int, n_in: int) -> tuple[FloatArray, FloatArray]:
-    """Saxe et al. 2014: orthonormal, Haar-distributed by the sign fix; zero biases."""
-    q, r = np.linalg.qr(rng.standard_normal((max(n_out, n_in), min(n_out, n_in))))
-    q = q * np.sign(np.diag(r))
-    return (q if n_out >= n_in else q.T), np.zeros(n_out)
-
-
-#: Initialisation schemes by name: (rng, n_out, n_in) -> weights (n_out, n_in), biases (n_out,).
-INIT_SCHEMES = {
+#: Initialisation schemes by name.
+INIT_SCHEMES: dict[str, Scheme] = {
     "normal": _normal,
     "uniform": _uniform,
     "zero_bias": _zero_bias,
-    "xavier": _xavier,
-    "he": _he,
-    "orthogonal": _orthogonal,
+    "xavier": xavier,
+    "he": he,
+    "orthogonal": orthogonal,
 }

@@ -1,0 +1,124 @@
+"""Learning-rate schedules against those of torch.optim.lr_scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
+
+HORIZONS = [1, 2, 7, 60, 150]
+Scheduler = Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]
+
+
+def by_torch(build: Scheduler, n_steps: int) -> np.ndarray:
+    """Return the multipliers of PyTorch's scheduler, steps 0 to ``n_steps - 1``."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = build(optimizer)
+    found = []
+    for _ in range(n_steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array(found)
+
+
+@pytest.mark.parametrize("horizon", [8, 60, 200])
+def test_cosine_is_that_of_pytorch(horizon: int) -> None:
+    expected = by_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, horizon), horizon)
+    np.testing.assert_allclose(SCHEDULES["cosine"](np.arange(horizon) / horizon), expected)
+
+
+@pytest.mark.parametrize("horizon", [8, 60, 200])
+def test_step_is_that_of_pytorch(horizon: int) -> None:
+    milestones = [horizon // 2, 3 * horizon // 4]
+    expected = by_torch(lambda o: lr_scheduler.MultiStepLR(o, milestones, 0.1), horizon)
+    np.testing.assert_allclose(SCHEDULES["step"](np.arange(horizon) / horizon), expected)
+
+
+@pytest.mark.parametrize("horizon", [20, 60, 200])
+def test_one_cycle_is_that_of_pytorch(horizon: int) -> None:
+    """PyTorch counts from the first step to the last, and ends at a rate above 0."""
+    expected = by_torch(
+        lambda o: lr_scheduler.OneCycleLR(
+            o, 1.0, total_steps=horizon, final_div_factor=1e12, cycle_momentum=False
+        ),
+        horizon - 1,
+    )
+    step, peak = np.arange(horizon - 1), 0.3 * horizon - 1
+    falling = 0.3 + 0.7 * (step - peak) / (horizon - 1 - peak)
+    progress = np.where(step < peak, 0.3 * step / peak, falling)
+    np.testing.assert_allclose(SCHEDULES["one_cycle"](progress), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_base_rate_is_the_highest_and_none_is_negative(name: str) -> None:
+    factors = SCHEDULES[name](np.linspace(0, 1, 1001))
+    assert factors.shape == (1001,)
+    assert factors.max() == pytest.approx(1, abs=1e-5)
+    assert factors.max() <= 1
+    assert factors.min() >= 0
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "step"])
+def test_these_never_rise(name: str) -> None:
+    assert np.all(np.diff(SCHEDULES[name](np.linspace(0, 1, 1001))) <= 0)
+
+
+def test_one_cycle_rises_from_a_twenty_fifth_to_its_peak_and_falls_to_zero() -> None:
+    progress = np.linspace(0, 1, 1001)
+    factors = SCHEDULES["one_cycle"](progress)
+    peak = int(factors.argmax())
+    assert factors[0] == pytest.approx(1 / 25)
+    assert progress[peak] == pytest.approx(0.3)
+    assert np.all(np.diff(factors[: peak + 1]) > 0)
+    assert np.all(np.diff(factors[peak:]) < 0)
+    assert factors[-1] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_every_epoch_before_the_horizon_has_a_positive_rate(name: str, horizon: int) -> None:
+    rates = learning_rates(name, 0.1, horizon)[:-1]
+    assert rates.min() > 0
+    assert rates.max() <= 0.1
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_the_rate_of_an_epoch_is_that_of_its_middle(name: str, horizon: int) -> None:
+    rates = learning_rates(name, 0.1, horizon)
+    assert rates.shape == (horizon + 1,)
+    for epoch in range(horizon):
+        middle = np.array([(epoch + 0.5) / horizon])
+        assert rates[epoch] == pytest.approx(0.1 * SCHEDULES[name](middle)[0])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_the_last_rate_is_that_at_the_horizon(name: str, horizon: int) -> None:
+    at_the_end = SCHEDULES[name](np.array([1.0]))[0]
+    assert learning_rates(name, 1.0, horizon)[-1] == pytest.approx(at_the_end, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_rates_scale_with_the_base_rate(name: str) -> None:
+    one, three = (learning_rates(name, lr, 60) for lr in (1.0, 3.0))
+    np.testing.assert_allclose(three, 3 * one)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("horizon", HORIZONS)
+@pytest.mark.parametrize("factor", [3, 9])
+def test_a_longer_horizon_stretches_the_schedule(name: str, horizon: int, factor: int) -> None:
+    longer = learning_rates(name, 0.1, factor * horizon)[factor // 2 :: factor]
+    np.testing.assert_allclose(longer[:horizon], learning_rates(name, 0.1, horizon)[:-1])
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(KeyError, match="cosin"):
+        learning_rates("cosin", 0.1, 10)
