@@ -21,6 +21,7 @@ def make_context(
     def build(**read: Any) -> EvaluationContext:
         context = EvaluationContext(
             family="neuron",
+            families=["neuron"],
             settings=parse_settings(EvaluateSettings, small_params["evaluate"], "evaluate"),
             root_seed=small_params["root_seed"],
             regressors=("linear", "xgboost"),

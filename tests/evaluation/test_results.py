@@ -93,7 +93,11 @@ def test_data_card_counts_every_run(context: EvaluationContext) -> None:
     assert card["n_runs"] == len(runs) == sum(card["outcomes"].values())
     assert card["outcomes"] == {o.value: int((runs["outcome"] == o).sum()) for o in OUTCOMES}
     for outcome in card["outcomes"]:
-        assert sum(part["outcomes"][outcome] for part in card["by"]) == card["outcomes"][outcome]
+        for dimension in {part["dimension"] for part in card["by"]}:
+            parts = [part for part in card["by"] if part["dimension"] == dimension]
+            assert len(parts) > 1
+            total = sum(part["outcomes"][outcome] for part in parts)
+            assert total == card["outcomes"][outcome]
         assert sum(card["histogram"][outcome]) == card["outcomes"][outcome]
         assert len(card["histogram"]["edges"]) == len(card["histogram"][outcome]) + 1
     quantiles = list(card["epochs_to_convergence"].values())

@@ -52,7 +52,10 @@ def fake_results(seed: int = 0, *, n_rows: int = 4000, n_plane: int = 121) -> di
     rng = np.random.default_rng(seed)
     return {
         "scores.json": _scores(),
-        "data_card.json": {"neuron": _data_card(rng)},
+        "data_card.json": {
+            "neuron": _data_card(rng),
+            "mlp": {**_data_card(rng), "fitted": False},
+        },
         "closed_form.json": _closed_form(),
         "predictions.parquet": _predictions(rng, n_rows),
         "error_by_epoch.json": _error_by_epoch(),
@@ -112,22 +115,26 @@ def _around(value: float, half: float) -> dict[str, float]:
 
 def _data_card(rng: np.random.Generator) -> dict[str, Any]:
     by = []
-    for activation, batch, scheme in product(
-        ("abs", "leaky_relu", "relu", "tanh"), ("full", "online"), ("normal", "uniform", "xavier")
+    for dimension, settings in (
+        ("activation", ("abs", "leaky_relu", "relu", "tanh")),
+        ("batch", ("1", "full")),
+        ("optimizer", ("sgd", "momentum")),
+        ("init_scheme", ("normal", "uniform", "xavier")),
+        ("architecture", tuple(f"2-{width}-1" for width in range(4, 14))),
     ):
-        chances = np.array([0.62, 0.24, 0.1, 0.04]) * rng.uniform(0.5, 1.5, 4)
-        counts = rng.multinomial(int(rng.integers(300, 520)), chances / chances.sum())
-        by.append(
-            {
-                "activation": activation,
-                "optimizer": ("sgd", "momentum")[len(by) % 2],
-                "batch": batch,
-                "init_scheme": scheme,
-                "n_runs": int(counts.sum()),
-                "outcomes": dict(zip(OUTCOMES, map(int, counts), strict=True)),
-            }
-        )
-    totals = {name: sum(row["outcomes"][name] for row in by) for name in OUTCOMES}
+        for setting in settings:
+            chances = np.array([0.62, 0.24, 0.1, 0.04]) * rng.uniform(0.5, 1.5, 4)
+            counts = rng.multinomial(10_000 // len(settings), chances / chances.sum())
+            by.append(
+                {
+                    "dimension": dimension,
+                    "setting": setting,
+                    "n_runs": int(counts.sum()),
+                    "outcomes": dict(zip(OUTCOMES, map(int, counts), strict=True)),
+                }
+            )
+    members = [row["outcomes"] for row in by if row["dimension"] == "activation"]
+    totals = {name: sum(row[name] for row in members) for name in OUTCOMES}
     edges = np.unique(np.round(np.geomspace(1, 1001, 25)))
     converged = np.histogram(np.exp(rng.normal(3.8, 1.2, totals["converged"])), edges)[0]
     stuck = np.histogram(np.exp(rng.normal(4.6, 0.8, totals["stuck"])), edges)[0]
@@ -135,7 +142,7 @@ def _data_card(rng: np.random.Generator) -> dict[str, Any]:
     capped = np.zeros(edges.size - 1, dtype=int)
     capped[-1] = totals["capped"]
     return {
-        "n_runs": sum(totals.values()), "n_lineages": 2500, "n_rows": 1_853_321,
+        "fitted": True, "n_runs": sum(totals.values()), "n_lineages": 2500, "n_rows": 1_853_321,
         "bytes": 53_412_345, "data_sha256": "9f" * 32, "outcomes": totals, "by": by,
         "epochs_to_convergence": {"0.05": 6, "0.25": 20, "0.5": 45, "0.75": 105, "0.95": 420},
         "histogram": {

@@ -35,7 +35,9 @@ class EvaluationContext:
     Attributes
     ----------
     family
-        Workload family.
+        Workload family that the models are fitted on.
+    families
+        All simulated families.
     settings
         Settings of `evaluate`.
     root_seed
@@ -49,6 +51,7 @@ class EvaluationContext:
     """
 
     family: str
+    families: Sequence[str]
     settings: EvaluateSettings
     root_seed: int
     regressors: Sequence[str]
@@ -61,6 +64,11 @@ class EvaluationContext:
     def store(self) -> RunStore:
         """The family's run store."""
         return RunStore(self.runs_folder / self.family)
+
+    @cached_property
+    def stores(self) -> dict[str, RunStore]:
+        """The run store of every simulated family."""
+        return {name: RunStore(self.runs_folder / name) for name in self.families}
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -10,39 +10,56 @@ import pandas as pd
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.schema import OUTCOMES, Outcome
+from epochs_left.storage.run_store import RunStore
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _BINS_PER_DECADE = 8
 
 
+#: Dimensions of the sweeps; a family shows those in which its runs differ.
+_DIMENSIONS = (
+    "cohort",
+    "task",
+    "architecture",
+    "activation",
+    "batch",
+    "init_scheme",
+    "optimizer",
+    "weight_decay_mode",
+    "lr_schedule",
+)
+
+
 @result("data_card.json")
 def data_card(context: EvaluationContext) -> dict[str, Any]:
     """Return counts, outcome shares by setting, and epochs to convergence, by family."""
-    runs = context.runs.assign(
-        batch=np.where(context.runs["batch_size"] == context.runs["n_examples"], "full", "online")
-    )
+    return {
+        family: {"fitted": family == context.family, **_card(store)}
+        for family, store in context.stores.items()
+    }
+
+
+def _card(store: RunStore) -> dict[str, Any]:
+    runs: pd.DataFrame = store.runs().to_pandas()
+    full = runs["batch_size"] == runs["n_examples"]
+    runs["batch"] = runs["batch_size"].astype(str).mask(full, "full")
     converged = runs.loc[runs["outcome"] == Outcome.CONVERGED.value, "outcome_epoch"]
     quantiles = converged.quantile(list(_QUANTILES)) if len(converged) else pd.Series(dtype=float)
-    settings = ["activation", "optimizer", "batch", "init_scheme"]
     return {
-        context.family: {
-            "n_runs": len(runs),
-            "n_lineages": int(runs["lineage_id"].nunique()),
-            "n_rows": context.store.manifest["n_rows"],
-            "bytes": context.store.manifest["bytes"],
-            "data_sha256": context.store.manifest["data_sha256"],
-            "outcomes": _counts(runs),
-            "by": [
-                {
-                    **dict(zip(settings, map(str, key), strict=True)),
-                    "n_runs": len(part),
-                    "outcomes": _counts(part),
-                }
-                for key, part in runs.groupby(settings)
-            ],
-            "epochs_to_convergence": {str(q): float(value) for q, value in quantiles.items()},
-            "histogram": _histogram(runs),
-        }
+        "n_runs": len(runs),
+        "n_lineages": int(runs["lineage_id"].nunique()),
+        "n_rows": store.manifest["n_rows"],
+        "bytes": store.manifest["bytes"],
+        "data_sha256": store.manifest["data_sha256"],
+        "outcomes": _counts(runs),
+        "by": [
+            {"dimension": name, "setting": setting, "n_runs": len(part), "outcomes": _counts(part)}
+            for name in _DIMENSIONS
+            if runs[name].nunique() > 1
+            for setting, part in runs.groupby(name)
+        ],
+        "epochs_to_convergence": {str(q): float(value) for q, value in quantiles.items()},
+        "histogram": _histogram(runs),
     }
 
 

@@ -29,13 +29,20 @@ from epochs_left.schema import OUTCOMES
 
 DATA_CARD = "data_card.json"
 LEAST_EDGE = 0.5  # epochs: where a bin that begins at 0 begins on a logarithmic axis
-#: The dimensions of the sweep, with the words for each in front of its bars.
-DIMENSIONS = (
-    ("activation", "activation"),
-    ("batch", "batch"),
-    ("init_scheme", "initialisation"),
-    ("optimizer", "optimizer"),
-)
+#: The dimensions of the sweeps, in the order of their bars, with the words in front of them.
+DIMENSIONS = {
+    "cohort": "cohort",
+    "task": "task",
+    "architecture": "architecture",
+    "activation": "activation",
+    "batch": "batch",
+    "init_scheme": "initialisation",
+    "optimizer": "optimizer",
+    "weight_decay_mode": "weight decay",
+    "lr_schedule": "learning-rate schedule",
+}
+#: Bars of one dimension at most: the rest, the rarest, stand in the table.
+MOST_BARS = 8
 
 
 @section(
@@ -102,9 +109,9 @@ def _ends(card: Row) -> str:
 
 
 def _outcome_figure(name: str, family: str, sweep: Sequence[Row]) -> Figure:
-    rows = [row for field, words in DIMENSIONS for row in _bars(field, words, sweep)]
+    rows = [row for dimension in DIMENSIONS for row in _bars(dimension, sweep)]
     described = f"Share of runs that converged, by part of the sweep: {_converged_shares(rows)}."
-    columns = [column(words, start="") for _, words in DIMENSIONS]
+    columns = [column("dimension", start=""), column("setting", start="")]
     columns += [column("runs", "integer")] + [column(outcome, "integer") for outcome in OUTCOMES]
     return figure(
         name,
@@ -118,26 +125,28 @@ def _outcome_figure(name: str, family: str, sweep: Sequence[Row]) -> Figure:
                 share_chart("share of runs", list(OUTCOMES), list(OUTCOME_COLOURS.values()), rows),
             )
         ],
-        table("data", "Runs and outcomes by cell of the sweep.", columns, map(_sweep_cells, sweep)),
+        table("data", "Runs and outcomes by setting.", columns, map(_sweep_cells, sweep)),
         key=legend(*((outcome, OUTCOME_COLOURS[outcome], "square") for outcome in OUTCOMES)),
     )
 
 
-def _bars(field: str, words: str, sweep: Sequence[Row]) -> list[ShareRow]:
-    settings = sorted({word(row.get(field)) for row in sweep})
-    heading: ShareRow = {"label": words, "shares": []}
-    rows = [
-        _bar(setting, [row for row in sweep if word(row.get(field)) == setting])
-        for setting in settings
-    ]
-    return [heading, *rows]
+def _bars(dimension: str, sweep: Sequence[Row]) -> list[ShareRow]:
+    """Return a heading and a bar a setting, most runs first where there are many."""
+    rows = [row for row in sweep if word(row.get("dimension")) == dimension]
+    if not rows:
+        return []
+    if len(rows) > MOST_BARS:
+        rows = sorted(rows, key=lambda row: -count(row.get("n_runs")))[:MOST_BARS]
+    heading: ShareRow = {"label": DIMENSIONS[dimension], "shares": []}
+    return [heading, *map(_bar, rows)]
 
 
-def _bar(setting: str, rows: Iterable[Row]) -> ShareRow:
-    ended = [mapping(row.get("outcomes")) for row in rows]
-    counts = [sum(count(each.get(outcome)) for each in ended) for outcome in OUTCOMES]
+def _bar(row: Row) -> ShareRow:
+    ended = mapping(row.get("outcomes"))
+    counts = [count(ended.get(outcome)) for outcome in OUTCOMES]
     total = sum(counts)
-    return {"label": setting, "shares": [n / total for n in counts] if total else []}
+    shares = [n / total for n in counts] if total else []
+    return {"label": word(row.get("setting")), "shares": shares}
 
 
 def _converged_shares(rows: Iterable[ShareRow]) -> str:
@@ -147,7 +156,8 @@ def _converged_shares(rows: Iterable[ShareRow]) -> str:
 
 def _sweep_cells(row: Row) -> list[Cell]:
     ended = mapping(row.get("outcomes"))
-    settings: list[Cell] = [word(row.get(field)) for field, _ in DIMENSIONS]
+    dimension = word(row.get("dimension"))
+    settings: list[Cell] = [DIMENSIONS.get(dimension, dimension), word(row.get("setting"))]
     counts = [count(ended.get(outcome)) for outcome in OUTCOMES]
     return [*settings, count(row.get("n_runs")), *counts]
 

@@ -59,20 +59,16 @@ def limits(results: Results) -> Sequence[Block]:
 
 
 def _scope(cards: Row) -> tuple[str, str]:
-    families = sorted(map(str, cards))
-    sweep = [mapping(row) for card in cards.values() for row in sequence(mapping(card).get("by"))]
-    optimizers = sorted({word(row.get("optimizer")) for row in sweep} - {"unknown"})
+    fitted = sorted(str(name) for name, card in cards.items() if mapping(card).get("fitted"))
+    others = sorted(set(map(str, cards)) - set(fitted))
+    sweep = [mapping(row) for name in fitted for row in sequence(mapping(cards[name]).get("by"))]
+    of_optimizers = [row for row in sweep if word(row.get("dimension")) == "optimizer"]
+    optimizers = sorted({word(row.get("setting")) for row in of_optimizers} - {"unknown"})
     trained = f", trained by {joined(optimizers)}" if optimizers else ""
-    if families == ["neuron"]:
-        return (
-            "Only the neuron so far.",
-            "All runs are of single neurons or a handful of hidden units that learn the centred "
-            f"XOR{trained}. Larger networks, real data, other optimizers and learning-rate "
-            "schedules have not been tried: nothing here says how well their training time can be "
-            "predicted.",
-        )
+    recorded = f" Runs of {joined(others)} are recorded, but no model learns from them yet."
     return (
-        "Only what was tried.",
-        f"The runs are of {joined(families)}{trained}. Nothing here says how well the training "
-        "time of anything else can be predicted.",
+        f"Fitted on {joined(fitted)} alone." if fitted else "Fitted on nothing.",
+        f"The models have seen runs of {joined(fitted) or 'no family'}{trained}. Nothing here "
+        "says how well the training time of anything else can be predicted."
+        f"{recorded if others else ''}",
     )
