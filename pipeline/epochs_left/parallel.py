@@ -98,6 +98,7 @@ def cluster_map(
     Nothing but the network need be shared: tasks, ``common`` and results travel over it, ``common``
     once a worker. No more than two tasks a thread are handed out at a time, and a result stays with
     its worker until the caller asks for it. Closing the generator takes back what is handed out.
+    The cluster must be one that you trust: dask sends pickles both ways.
 
     Parameters
     ----------
@@ -130,7 +131,8 @@ def cluster_map(
             looks_alone = 0 if done or client.nthreads() else looks_alone + 1
             if looks_alone == _LOOKS_ALONE:
                 raise _no_workers(scheduler)
-            for future in done:
+            if done:  # one at a time: whoever is out of work is given more before the next
+                future = done.pop()
                 del handed_out[future]
                 yield future.result()
 
@@ -149,7 +151,7 @@ def require_dask() -> Any:
 @contextmanager
 def worker_folder() -> Iterator[Path]:
     """Yield an empty folder on the disk of the dask worker that runs this; removed afterwards."""
-    # Within dask's own folder, which its nanny removes even if the worker was killed.
+    # Within dask's own folder, which dask clears even of workers that were killed.
     with TemporaryDirectory(dir=require_dask().get_worker().local_directory) as folder:
         yield Path(folder)
 

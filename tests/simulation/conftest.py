@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from epochs_left.config import parse_settings
 from epochs_left.dynamics.criterion import Criterion
 from epochs_left.simulation.neuron import NeuronEngine, NeuronRuns
+from epochs_left.workloads.mlp import MlpSettings
 
 CRITERION = Criterion(epsilon=1e-6, delta=1e-8, divergence_loss=1e6, max_epochs=1000)
 
@@ -49,6 +52,20 @@ def outcomes_of() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     return train
 
 
+@pytest.fixture(scope="session")
+def lockstep_settings(small_params: dict[str, Any]) -> MlpSettings:
+    """What the lockstep engine reads of them: lanes and the bound of divergence."""
+    parsed = parse_settings(MlpSettings, small_params["mlp"], "mlp")
+    return replace(parsed, lanes=32, divergence_loss=1e6)
+
+
+@pytest.fixture(autouse=True)
+def _denormals_again() -> Iterator[None]:
+    """An engine may flush denormals for the whole process; other tests want them."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 Step = Callable[[float], None]
 
 
@@ -67,7 +84,7 @@ def torch_step() -> Callable[..., Step]:
             if decoupled:
                 with torch.no_grad():
                     for parameter in parameters:
-                        parameter *= 1 - lr * run["weight_decay"]
+                        parameter.mul_(1 - lr * run["weight_decay"])
             optimizer.step()
 
         return step

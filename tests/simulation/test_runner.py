@@ -177,7 +177,8 @@ def test_runs_say_how_they_ended(small_store: RunStore) -> None:
             losses |= dict(zip(rows.run_ids, rows.measures["loss"][last].tolist(), strict=True))
     for run in runs.to_pylist():
         assert lengths[run["run_id"]] == run["outcome_epoch"] + 1
-        assert losses[run["run_id"]] == np.float32(run["final_loss"])
+        with np.errstate(over="ignore"):  # a diverged run's loss may not fit
+            assert losses[run["run_id"]] == np.float32(run["final_loss"])
         if run["outcome"] == Outcome.CONVERGED:
             assert run["final_loss"] < run["epsilon"]
         if run["outcome"] == Outcome.CAPPED:

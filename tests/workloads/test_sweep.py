@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from epochs_left.workloads._sweep import (
     check_limits,
     check_weights,
     choose,
+    lineage_points,
     log_uniform,
     momentum_at,
     sobol,
@@ -47,6 +50,29 @@ def test_points_lie_in_the_half_open_unit_cube(seed: int) -> None:
 def test_streams_and_seeds_have_points_of_their_own() -> None:
     sequences = [sobol(64, 2, seed, stream=stream) for seed in SEEDS for stream in range(4)]
     assert len({points[:3].tobytes() for points in sequences}) == len(sequences)
+
+
+@pytest.mark.parametrize("per_lineage", [1, 3, 4])
+@pytest.mark.parametrize("n", [1, 4, 6, 50])
+def test_more_runs_never_change_the_points_of_earlier_ones(n: int, per_lineage: int) -> None:
+    n_lineages = -(-n // per_lineage)
+    few = lineage_points(n, per_lineage, (2, 3), 0, stream=0)
+    many = lineage_points(400, per_lineage, (2, 3), 0, stream=0)
+    for part, whole, shape in zip(few, many, [(n_lineages, 2), (n, 3)], strict=True):
+        assert part.shape == shape
+        np.testing.assert_array_equal(part, whole[: len(part)])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("per_lineage", [1, 2, 4])
+def test_points_of_lineages_and_runs_are_balanced_together(seed: int, per_lineage: int) -> None:
+    """Each pair of coordinates fills the square: no band of one goes with a band of the other."""
+    lineages, runs = lineage_points(4096, per_lineage, (2, 3), seed, stream=0)
+    of_run = lineages.repeat(per_lineage, axis=0)
+    for one, other in itertools.product(of_run.T, runs.T):
+        counts, _, _ = np.histogram2d(one, other, bins=[4, 16], range=[[0, 1], [0, 1]])
+        assert counts.min() > 0.8 * 64
+        assert counts.max() < 1.2 * 64
 
 
 @pytest.mark.parametrize(
@@ -104,6 +130,6 @@ def test_weights_that_make_no_sense_are_refused(weights: dict[str, float], messa
     "limits", [(), (0.1,), (0.1, 0.2, 0.3), (0.2, 0.1), (0.1, 0.1), (0.0, 1.0)]
 )
 def test_ranges_that_make_no_sense_are_refused(limits: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="lr must be .low, high. with 0 < low < high"):
+    with pytest.raises(ValueError, match=r"lr must be .low, high. with 0 < low < high"):
         check_limits("lr", limits)
     check_limits("lr", (0.1, 0.2))

@@ -86,6 +86,7 @@ class Lanes:
             "grad": (n_params,),
             "steps": (1,),
             "state": (network.n_state,),
+            "next_state": (network.n_state,),
             "probe": (min(N_PROBE, len(examples.valid_inputs)) * per_example, examples.n_outputs),
             **dict.fromkeys(_SCALARS, (1,)),
         }
@@ -163,12 +164,15 @@ class Lanes:
         rates = [run.lrs[self.epochs[i]] if run else 0.0 for i, run in enumerate(self.runs)]
         self.tensors["lr"].copy_(torch.tensor(rates).unsqueeze(1))
         self._orders = self._drawn_orders()
-        batch_loss: FloatArray = self._gradient(0).double().cpu().numpy()
+        # kept apart until the epoch goes on: what is measured now is the model of this epoch
+        self.tensors["next_state"].copy_(self.tensors["state"])
+        batch_loss: FloatArray = self._gradient(0, "next_state").double().cpu().numpy()
         return batch_loss
 
     def finish_epoch(self) -> None:
         """Train through the epoch that `begin_epoch` began."""
         self.tensors["previous"].copy_(self.tensors["params"])
+        self.tensors["state"].copy_(self.tensors["next_state"])
         rules = self._rules()
         for number, start in enumerate(range(0, self._n_train, self._batch_size)):
             if number:  # the first gradient is known
@@ -193,8 +197,7 @@ class Lanes:
         """
         tensors, examples = self.tensors, self._examples
         if train_loss is None:
-            outputs = self._outputs(examples.inputs)
-            train_loss = self._mean_loss(outputs, examples.targets)
+            train_loss = self._training_loss()
         valid = self._outputs(examples.valid_inputs)
         probe = valid[:, : tensors["probe"].shape[1]]
         fresh = self.epochs == 0
@@ -227,12 +230,12 @@ class Lanes:
         shuffled_orders(keys, self.epochs, orders)
         return torch.from_numpy(orders).to(self._device)
 
-    def _gradient(self, start: int) -> Tensor:
+    def _gradient(self, start: int, state: str = "state") -> Tensor:
         """Compute the gradient of each lane's batch from ``start`` on; return its loss."""
         tensors = self.tensors
         index = self._orders[:, start : start + self._batch_size]
         loss, grad = self.network.loss_and_grad(
-            tensors["params"], tensors["state"], index, tensors["grad"]
+            tensors["params"], tensors[state], index, tensors["grad"]
         )
         if grad is not tensors["grad"]:
             tensors["grad"].copy_(grad)
@@ -247,12 +250,19 @@ class Lanes:
             for rule, lanes in self._segments
         ]
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        parts = [
-            self.network.outputs(self.tensors["params"], self.tensors["state"], part)
-            for part in torch.split(inputs, _EVALUATED_AT_ONCE)
+    def _training_loss(self) -> FloatArray:
+        """Return the loss on the training set, part by part: outputs of all would fill memory."""
+        inputs = torch.split(self._examples.inputs, _EVALUATED_AT_ONCE)
+        targets = torch.split(self._examples.targets, _EVALUATED_AT_ONCE)
+        weighted = [
+            self._mean_loss(self._outputs(part), labels) * len(part)
+            for part, labels in zip(inputs, targets, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        total: FloatArray = np.sum(weighted, axis=0)
+        return total / self._n_train
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        return self.network.outputs(self.tensors["params"], self.tensors["state"], inputs)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> FloatArray:
         each = losses.example_losses(self._examples.loss, outputs, targets.reshape(1, -1))
@@ -264,5 +274,5 @@ _SCALARS = ("lr", "beta1", "beta2", "corrected", "coupled", "decoupled")
 
 
 def _norms(values: Tensor) -> FloatArray:
-    norms: FloatArray = torch.linalg.vector_norm(values, dim=1).double().cpu().numpy()
+    norms: FloatArray = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).cpu().numpy()
     return norms

@@ -104,8 +104,7 @@ class LockstepEngine:
         for pool in self._pools():
             for ended in pool.train():
                 self._note(ended)
-                block = self._block(first, self._block_bytes)
-                if block is not None:
+                while (block := self._block(first, self._block_bytes)) is not None:
                     yield block
                     first += block.n_runs
         block = self._block(first, 0)
@@ -131,11 +130,12 @@ class LockstepEngine:
 
     def _block(self, first: int, least_bytes: int) -> EpochBlock | None:
         """Return the ended runs from ``first`` on, if they are contiguous and large enough."""
-        last = first
-        while last in self._ended:
+        last, size = first, 0
+        while last in self._ended and (size < least_bytes or not least_bytes):
+            size += self._ended[last].n_bytes
             last += 1
         members = [self._ended[position] for position in range(first, last)]
-        if not members or sum(member.n_bytes for member in members) < least_bytes:
+        if not members or size < least_bytes:
             return None
         for position in range(first, last):
             del self._ended[position]

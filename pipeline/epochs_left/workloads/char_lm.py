@@ -17,7 +17,7 @@ from epochs_left.workloads import Source, TaskData, Tensor, workload
 from epochs_left.workloads._networks import NetworkSettings, NetworkWorkload
 from epochs_left.workloads._sweep import check_weights, choose
 
-#: Characters that a prediction sees at most, its window's first ones.
+#: Characters of a window; a prediction sees those up to its own position.
 CONTEXT = 32
 
 #: Classes: the most frequent characters, and one for all others. In the text that ships with Python
@@ -200,4 +200,5 @@ def _vocabulary(text: str) -> dict[str, int]:
 
 def _encoded(windows: list[str], classes: Mapping[str, int]) -> IntArray:
     other = VOCABULARY - 1
-    return np.array([[classes.get(character, other) for character in w] for w in windows])
+    tokens = [[classes.get(character, other) for character in window] for window in windows]
+    return np.array(tokens, dtype=np.int64)

@@ -56,13 +56,14 @@ class CharLmLanes:
         return 0
 
     def arrange(self, keys: list[int]) -> None:
-        """Do nothing: all lanes are alike."""
+        """Do nothing: no lane differs in its layers."""
+        del keys
 
     def loss_and_grad(
         self, params: Tensor, state: Tensor, index: Tensor, grad: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return loss and gradient of each lane's windows (`LaneNetwork.loss_and_grad`)."""
-        del state, grad
+        del state
         lanes, windows = index.shape
         flat = index.reshape(-1)
         tokens = self._examples.inputs.index_select(0, flat).view(lanes, -1)
@@ -70,8 +71,8 @@ class CharLmLanes:
         model = _Model(views(params, self._tensors), windows, self._mask)
         scores = model.forward(tokens)
         loss, delta = mean_loss_and_grad("cross_entropy", scores.transpose(1, 2), targets)
-        gradients = model.backward(delta.transpose(1, 2))
-        return loss, torch.cat([gradient.reshape(lanes, -1) for gradient in gradients], dim=1)
+        gradients = [part.reshape(lanes, -1) for part in model.backward(delta.transpose(1, 2))]
+        return loss, torch.cat(gradients, dim=1, out=grad)
 
     def outputs(self, params: Tensor, state: Tensor, inputs: Tensor) -> Tensor:
         """Return scores of shared windows ``(n, T)``, shape ``(K, n * T, characters)``."""

@@ -194,6 +194,8 @@ def _weight_gradient(inputs: Tensor, delta: Tensor) -> Tensor:
 def _input_gradient(delta: Tensor, weight: Tensor) -> Tensor:
     if delta.shape[2] == 1:
         return delta * weight.transpose(1, 2)
+    if delta.shape[1] == 1:  # a product of one row rounds by where in memory the matrix begins
+        return (delta * weight).sum(2).unsqueeze(1)
     return torch.bmm(delta, weight.transpose(1, 2))
 
 
