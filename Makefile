@@ -10,6 +10,7 @@ help:  ## Say what the targets do.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
 reproduce: $(VENV)/pipeline  ## Run the default pipeline and print where the report is.
+	python -m epochs_left.stages mend
 	dvc repro
 	@echo "report: $(CURDIR)/reports/index.html"
 

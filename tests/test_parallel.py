@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import socketserver
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +18,7 @@ from pathlib import Path
 
 import distributed
 import numpy as np
+import psutil
 import pytest
 
 from epochs_left import parallel
@@ -230,3 +235,83 @@ def test_the_address_of_a_worker_is_a_usage_error(cluster: distributed.LocalClus
     address = next(iter(cluster.scheduler_info["workers"]))
     with pytest.raises(UsageError, match="a Worker answers"):
         list(cluster_map(max, range(3), 0, address))
+
+
+@pytest.fixture
+def spools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where results wait on their way."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [0, 900, 1_100, 1_000_000])
+def test_results_of_any_size_come_back_whole(spools: Path, size: int) -> None:
+    done = dict(parallel_map(lambda n: (n, bytes([n]) * size), range(5), 2))
+    assert done == {n: bytes([n]) * size for n in range(5)}
+    assert list(spools.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 1_000, 1_000_000])
+def test_nothing_goes_through_a_workers_pipe_that_its_death_could_cut(
+    tmp_path: Path, size: int
+) -> None:
+    """A system writes 4,096 bytes into a pipe in one step; joblib adds an envelope."""
+    sent = parallel._sent(b"x" * size, tmp_path / "0")
+    assert len(pickle.dumps(sent)) < 2_048
+    assert parallel._fetched(sent) == b"x" * size
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_that_nobody_fetched_are_removed(spools: Path) -> None:
+    results = parallel_map(lambda n: bytes([n]) * 10_000, range(4), 2)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert list(spools.iterdir()) == []
+
+
+def test_results_of_killed_processes_are_removed_and_those_of_living_ones_stay(
+    spools: Path,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    names = [f"epochs-left-results-{pid}-x" for pid in (gone.pid, os.getpid(), 1)]
+    for name in [*names, "epochs-left-results-x"]:
+        (spools / name).mkdir()
+        (spools / name / "0").touch()
+    assert sorted(parallel_map(str, range(2), 2)) == ["0", "1"]
+    assert {path.name for path in spools.iterdir()} == {*names[1:], "epochs-left-results-x"}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from epochs_left.parallel import parallel_map
+
+def sleep(number):
+    (Path(sys.argv[1]) / str(os.getpid())).touch()
+    time.sleep(60)
+
+list(parallel_map(sleep, range(2), 2))
+"""
+
+
+def test_workers_end_with_the_process_that_they_work_for(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ORPHANS, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(is_alive(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

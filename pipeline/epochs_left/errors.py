@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -41,9 +42,19 @@ class InputOutputError(EpochsLeftError):
 
 
 class IntegrityError(EpochsLeftError):
-    """Stored bytes that do not match their recorded hash."""
+    """Stored bytes that do not match their recorded hash.
+
+    Parameters
+    ----------
+    damaged
+        The file, where one is to blame.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, damaged: Path | None = None) -> None:
+        super().__init__(message)
+        self.damaged = damaged
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

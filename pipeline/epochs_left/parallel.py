@@ -6,11 +6,18 @@ On one machine through joblib, on a cluster through dask.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
+import os
+import pickle
+import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -19,6 +26,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from epochs_left.errors import InputOutputError, ModelError, UsageError
+from epochs_left.orphans import end_with_parent
 
 #: What shows progress: (items, how many there will be, what they are) -> the same items.
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -42,6 +50,12 @@ _PACKAGE = __name__.partition(".")[0]
 #: The data of a whole family may be large; dask would warn that it is.
 _ANY_SIZE = {"distributed.admin.large-graph-warning-threshold": "1 PiB"}
 
+#: Bytes that a worker writes into its pipe in one step, whatever happens. Of a longer result, a
+#: worker that is killed may leave a half, and the reader would wait for the rest for ever.
+_ONE_STEP = 1024
+
+_SPOOL = "epochs-left-results-"
+
 
 def parallel_map(
     function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, *, threads: bool = False
@@ -60,25 +74,81 @@ def parallel_map(
     InputOutputError
         If workers were killed again and again; what they had not finished was tried again.
     """
-    backend = "threading" if threads else "loky"
     left = dict(enumerate(tasks))
-    for _ in range(_ATTEMPTS):
-        work = [delayed(_numbered)(function, number, task) for number, task in left.items()]
-        try:
-            for number, result in Parallel(jobs, backend, return_as="generator_unordered")(work):
-                del left[number]
-                yield result
-        except TerminatedWorkerError:
-            continue
-        return
+    with _spool_folder() if jobs > 1 and not threads else contextlib.nullcontext() as spool:
+        for _ in range(_ATTEMPTS):
+            work = [delayed(_numbered)(function, number, left[number], spool) for number in left]
+            try:
+                for number, result in _workers(jobs, threads=threads)(work):
+                    del left[number]
+                    yield _fetched(result)
+            except TerminatedWorkerError:
+                continue
+            return
     raise InputOutputError(
         f"workers were killed {_ATTEMPTS} times, out of memory perhaps; "
         "free memory or pass a smaller --jobs"
     )
 
 
-def _numbered(function: Callable[[Task], Result], number: int, task: Task) -> tuple[int, Result]:
-    return number, function(task)
+def _workers(jobs: int, *, threads: bool) -> Parallel:
+    if threads:
+        return Parallel(jobs, "threading", return_as="generator_unordered")
+    watch = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
+    return Parallel(jobs, "loky", return_as="generator_unordered", **watch)
+
+
+def _numbered(
+    function: Callable[[Task], Result], number: int, task: Task, spool: Path | None
+) -> tuple[int, Result | _Spooled]:
+    result = function(task)
+    return number, result if spool is None else _sent(result, spool / str(number))
+
+
+@dataclass(frozen=True)
+class _Spooled:
+    """A result that waits in a file of ours."""
+
+    path: Path
+
+
+def _sent(result: Result, path: Path) -> Result | _Spooled:
+    data = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
+    if len(data) <= _ONE_STEP:
+        return result
+    path.write_bytes(data)
+    return _Spooled(path)
+
+
+def _fetched(result: Result | _Spooled) -> Result:
+    if not isinstance(result, _Spooled):
+        return result
+    data = result.path.read_bytes()
+    result.path.unlink()
+    fetched: Result = pickle.loads(data)  # noqa: S301 - ours, in a folder for this user alone
+    return fetched
+
+
+@contextlib.contextmanager
+def _spool_folder() -> Iterator[Path]:
+    """Make a folder for results on their way, and remove those of processes that were killed."""
+    place = Path(tempfile.gettempdir())
+    for folder in place.glob(f"{_SPOOL}*"):
+        owner = re.match(rf"{_SPOOL}(\d+)-", folder.name)
+        if owner and not _is_alive(int(owner[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_SPOOL}{os.getpid()}-") as name:
+        yield Path(name)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of somebody else
+        pass
+    return True
 
 
 def no_progress(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:

@@ -359,7 +359,7 @@ def test_a_full_disk_exits_5_and_keeps_the_old_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("epochs_left.storage.outputs.os.fsync", full)
+    monkeypatch.setattr("epochs_left.storage.atomic.os.fsync", full)
     done = cli("predict", "-i", good, "-o", "old.csv", "--force")
     assert done.code == 5
     assert "No space left on device; free space" in done.error

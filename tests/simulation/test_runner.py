@@ -16,7 +16,8 @@ import pytest
 from epochs_left.errors import InputOutputError
 from epochs_left.schema import RUNS, Outcome
 from epochs_left.simulation.runner import Execution, simulate_family
-from epochs_left.storage.run_store import RunStore, locked
+from epochs_left.storage.locks import locked
+from epochs_left.storage.run_store import RunStore
 from epochs_left.workloads.neuron import NeuronSettings
 
 Build = Callable[..., NeuronSettings]

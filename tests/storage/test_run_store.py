@@ -15,16 +15,16 @@ import pytest
 
 from epochs_left.errors import InputOutputError, IntegrityError, ModelError
 from epochs_left.schema import SCHEMA_VERSION
+from epochs_left.storage.atomic import remove_temporaries
 from epochs_left.storage.epoch_shards import ShardHashes, file_sha256
+from epochs_left.storage.locks import locked
 from epochs_left.storage.run_store import (
     FinishedShard,
     RunStore,
     finish_shard,
     finished_shard,
-    locked,
     prune_work_folders,
     publish_family,
-    remove_temporaries,
 )
 
 
@@ -184,7 +184,7 @@ def test_data_hash_depends_on_the_runs_and_their_order(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from epochs_left.storage.run_store import locked
+from epochs_left.storage.locks import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)

@@ -24,16 +24,16 @@ from epochs_left.schema import OUTCOMES, RUNS, epochs_schema
 from epochs_left.seeding import content_id
 from epochs_left.simulation.engine import Engine, TrainingJob, engine_module
 from epochs_left.simulation.planning import ENVIRONMENT, cut, identity_of, task_data
+from epochs_left.storage.atomic import remove_temporaries
 from epochs_left.storage.epoch_shards import ShardWriter
+from epochs_left.storage.locks import locked
 from epochs_left.storage.packed_shards import PackedShard, pack_shard, unpack_shard
 from epochs_left.storage.run_store import (
     FinishedShard,
     finish_shard,
     finished_shard,
-    locked,
     prune_work_folders,
     publish_family,
-    remove_temporaries,
 )
 from epochs_left.workloads import WORKLOADS, TaskData
 

@@ -10,6 +10,7 @@ import importlib
 import sys
 
 from epochs_left.errors import UsageError
+from epochs_left.orphans import end_with_dvc
 from epochs_left.registry import module_names
 from epochs_left.stages._command import run_stage
 
@@ -28,4 +29,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_dvc()
     run_stage(main)

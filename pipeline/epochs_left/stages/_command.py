@@ -6,14 +6,20 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from epochs_left.errors import EpochsLeftError, InputOutputError
+from epochs_left.errors import EpochsLeftError, InputOutputError, IntegrityError
 from epochs_left.parallel import Progress, no_progress
+from epochs_left.stages._paths import DAMAGED, WORK
+from epochs_left.storage.atomic import remove_temporaries
+from epochs_left.storage.locks import locked
+from epochs_left.storage.quarantine import set_aside
 
 _INTERRUPTED = 130
 
@@ -36,18 +42,52 @@ def positive(text: str) -> int:
     return value
 
 
+@contextmanager
+def sole_writer(name: str, *outputs: Path) -> Iterator[int]:
+    """Keep other writers of a stage's outputs away, and remove what killed ones left beside them.
+
+    Parameters
+    ----------
+    name
+        The stage, and its item if it has one: what runs under another name may run beside it.
+    outputs
+        Files and folders that it replaces; ``folder / "*"`` stands for any in the folder.
+
+    Yields
+    ------
+    Descriptor of the lock; a child that is handed it keeps the lock too.
+
+    Raises
+    ------
+    InputOutputError
+        If another process runs the same stage.
+    """
+    with locked(WORK / f"{name}.lock") as descriptor:
+        for output in outputs:
+            remove_temporaries(output.parent, output.name)
+        yield descriptor
+
+
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage; an expected failure becomes one line on stderr and its exit code."""
     try:
         main()
     except EpochsLeftError as error:
-        print(f"epochs-left: error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"epochs-left: error: {error}{_quarantined(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except OSError as error:
         print(f"epochs-left: error: {error}; look at the file and repeat", file=sys.stderr)  # noqa: T201
         sys.exit(InputOutputError.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+
+
+def _quarantined(error: EpochsLeftError) -> str:
+    """Set a damaged file aside, so that `dvc repro` makes it again, and say so."""
+    damaged = error.damaged if isinstance(error, IntegrityError) else None
+    if damaged is None or not set_aside(damaged, DAMAGED):
+        return ""
+    return f" (the damaged file is in {DAMAGED} now)"
 
 
 def progress_of(arguments: argparse.Namespace) -> Progress:

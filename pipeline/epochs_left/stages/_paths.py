@@ -6,6 +6,7 @@ from pathlib import Path
 
 RUNS = Path("data/runs")
 WORK = Path("data/.work")
+DAMAGED = WORK / "damaged"
 FEATURES = Path("features")
 MODELS = Path("models")
 RESULTS = Path("reports/results")

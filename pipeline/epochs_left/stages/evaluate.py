@@ -6,7 +6,8 @@ from epochs_left.config import EvaluateSettings, FitSettings, parse_settings, ro
 from epochs_left.evaluation import RESULTS
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.scores import headline
-from epochs_left.stages._command import progress_of, stage_parser
+from epochs_left.parallel import Progress
+from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FAMILY, FEATURES, METRICS, MODELS, RUNS
 from epochs_left.stages._paths import RESULTS as RESULTS_FOLDER
 from epochs_left.storage.params import PARAMS, load_params
@@ -29,9 +30,14 @@ def main() -> None:
         models_folder=MODELS,
         jobs=arguments.jobs,
     )
+    with sole_writer("evaluate", RESULTS_FOLDER / "*", METRICS):
+        _write_results(context, progress_of(arguments))
+
+
+def _write_results(context: EvaluationContext, progress: Progress) -> None:
     specs = [spec for _, spec in RESULTS.items()]
     results = {}
-    for spec in progress_of(arguments)(specs, len(specs), "evaluate"):
+    for spec in progress(specs, len(specs), "evaluate"):
         results[spec.file] = spec.compute(context)
         write_result(RESULTS_FOLDER / spec.file, results[spec.file])
     write_json(METRICS, headline(results["scores.json"]))

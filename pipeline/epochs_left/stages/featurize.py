@@ -14,7 +14,7 @@ from epochs_left.features import FEATURE_GROUPS, FeatureGroup, groups_of_view
 from epochs_left.parallel import parallel_map
 from epochs_left.prediction.examples import ExamplePlan, examples_of
 from epochs_left.schema import View
-from epochs_left.stages._command import progress_of, stage_parser
+from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FEATURES, RUNS
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.run_store import RunStore
@@ -50,12 +50,13 @@ def main() -> None:
         for i, name in enumerate(store.shard_names())
     ]
     progress = progress_of(arguments)
-    done = parallel_map(_examples_of_shard, tasks, arguments.jobs)
-    parts = progress(done, len(tasks), "featurize")
     folder = FEATURES / arguments.family
-    in_order = (table for _, table in sorted(parts, key=lambda part: part[0]))
-    write_table(folder / "examples.parquet", in_order)
-    write_json(folder / "features.json", _dictionary(settings.groups))
+    with sole_writer(f"featurize-{arguments.family}", folder / "*"):
+        done = parallel_map(_examples_of_shard, tasks, arguments.jobs)
+        parts = progress(done, len(tasks), "featurize")
+        in_order = (table for _, table in sorted(parts, key=lambda part: part[0]))
+        write_table(folder / "examples.parquet", in_order)
+        write_json(folder / "features.json", _dictionary(settings.groups))
 
 
 def _examples_of_shard(task: _ShardTask) -> tuple[int, pa.Table]:

@@ -19,7 +19,7 @@ from epochs_left.prediction.training import (
 )
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import View
-from epochs_left.stages._command import progress_of, stage_parser
+from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FAMILY, FEATURES, MODELS, RUNS
 from epochs_left.storage.bundles import save_bundle
 from epochs_left.storage.params import PARAMS, load_params
@@ -38,25 +38,29 @@ def main() -> None:
     params = load_params()
     settings = parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit")
     spec = REGRESSORS[arguments.regressor]
+    out_of_fold_file = MODELS / "out_of_fold" / f"{spec.name}.parquet"
+    with sole_writer(f"fit-{spec.name}", MODELS / f"{spec.name}-*", out_of_fold_file):
+        parts = _fit_views(spec, settings, params, arguments.jobs, progress_of(arguments))
+        write_table(out_of_fold_file, parts)
+
+
+def _fit_views(
+    spec: RegressorSpec,
+    settings: FitSettings,
+    params: dict[str, Any],
+    jobs: int,
+    progress: Progress,
+) -> list[pa.Table]:
+    """Fit each view, save its bundle, return the out-of-fold predictions."""
     table = read_table(FEATURES / FAMILY / "examples.parquet")
     table = table.filter(pc.invert(table["locked"]))
     manifest = RunStore(RUNS / FAMILY).manifest
     # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        parts = [
-            _fit_view(
-                spec,
-                view,
-                table,
-                manifest,
-                settings,
-                params,
-                arguments.jobs,
-                progress_of(arguments),
-            )
+        return [
+            _fit_view(spec, view, table, manifest, settings, params, jobs, progress)
             for view in View
         ]
-    write_table(MODELS / "out_of_fold" / f"{spec.name}.parquet", parts)
 
 
 def _fit_view(

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from epochs_left.errors import EpochsLeftError, UsageError
-from epochs_left.stages._command import stage_parser
+from epochs_left.stages._command import sole_writer, stage_parser
 from epochs_left.stages._paths import REPORT
+from epochs_left.stages.mend import mend
 from epochs_left.storage.params import PARAMS, load_params, merged, write_params
 from epochs_left.storage.workspace import make_workspace
 
@@ -30,14 +31,22 @@ def main() -> None:
         raise UsageError(f"expected one of the profiles {', '.join(known)}, got {arguments.name!r}")
     overrides = load_params(PROFILES / f"{arguments.name}.yaml")
     workspace = Path("build") / arguments.name
-    make_workspace(workspace)
-    write_params(workspace / PARAMS, merged(load_params(), overrides))
+    with sole_writer(f"profile-{arguments.name}") as lock:
+        make_workspace(workspace)
+        write_params(workspace / PARAMS, merged(load_params(), overrides))
+        mend(workspace)
+        _reproduce(workspace, lock)
+    print(f"report: {(workspace / REPORT).resolve()}")  # noqa: T201
+
+
+def _reproduce(workspace: Path, lock: int) -> None:
+    """Run ``dvc repro``, which keeps the lock on the workspace for as long as it lives."""
     # pipeline/python runs the stages with the environment that this one runs in.
     environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
     command = [sys.executable, "-m", "dvc", "repro"]
-    if subprocess.run(command, cwd=workspace, env=environment, check=False).returncode != 0:
+    done = subprocess.run(command, cwd=workspace, env=environment, pass_fds=[lock], check=False)
+    if done.returncode != 0:
         raise PipelineError(f"dvc repro failed in {workspace}; its messages stand above")
-    print(f"report: {(workspace / REPORT).resolve()}")  # noqa: T201
 
 
 class PipelineError(EpochsLeftError):

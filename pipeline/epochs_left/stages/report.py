@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from epochs_left.reporting import build_report
 from epochs_left.reporting.pictures import pictures
-from epochs_left.stages._command import stage_parser
+from epochs_left.stages._command import sole_writer, stage_parser
 from epochs_left.stages._paths import PICTURES, REPORT, RESULTS
 from epochs_left.storage.atomic import write_bytes_atomically
 from epochs_left.storage.tables import read_result, result_files
@@ -16,6 +16,11 @@ SECTION = "parameter_plane"
 def main() -> None:
     """Read every result, render, write the report."""
     stage_parser(__doc__).parse_args()
+    with sole_writer("report", REPORT, PICTURES / "*"):
+        _write_report()
+
+
+def _write_report() -> None:
     results = {path.name: read_result(path) for path in result_files(RESULTS)}
     write_bytes_atomically(REPORT, build_report(results).encode())
     PICTURES.mkdir(exist_ok=True)

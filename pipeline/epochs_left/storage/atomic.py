@@ -2,19 +2,53 @@
 
 What is written goes to a temporary name in the same folder (a rename is atomic only within one file
 system), is flushed to the disk, and is renamed; then the folder itself is flushed. Any failure
-leaves the old output as it was.
+leaves the old output as it was. What a killed writer leaves is hidden, named like its target, and
+removed by the next one (`remove_temporaries`).
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from epochs_left.errors import InputOutputError
+
+# What `temporary_beside` adds to a name.
+_HEX_DIGIT, _ID_LENGTH = "[0-9a-f]", 12
+
+# Linux: linux/fcntl.h and linux/fs.h.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+# What a kernel or a file system answers that has no exchange.
+_NO_EXCHANGE = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM})
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new hidden name in the folder of ``path``, for what will replace it."""
+    return path.with_name(f".{path.name}.{uuid4().hex[:_ID_LENGTH]}.tmp")
+
+
+def remove_temporaries(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers of ``folder / name`` left; the caller keeps living ones away.
+
+    Parameters
+    ----------
+    name
+        Name of the output; ``"*"`` for every output in the folder.
+    """
+    for leftover in folder.glob(f".{name}.{_HEX_DIGIT * _ID_LENGTH}.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
@@ -26,21 +60,24 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
         If the file cannot be written (missing folder, full disk, no permission); an old file is
         then untouched.
     """
-    temporary = _temporary_beside(path)
     try:
-        write_synced(temporary, data)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with replaced_file(path) as temporary:
+            write_synced(temporary, data)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and flush it to the disk; FileExistsError if it exists."""
-    with path.open("xb") as file:
+    with new_file(path) as file:
         file.write(data)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file, flushed to the disk when the block ends; FileExistsError if it exists."""
+    with path.open("xb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
 
@@ -61,18 +98,36 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a free name; the file that the block writes there takes the place of ``path``.
+
+    If the block raises, an old file stays and the new one is removed. The caller flushes what it
+    writes (`write_synced`, `new_file`, `sync_file`) and deals with an OSError.
+    """
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that takes the place of ``folder`` when the block ends.
 
-    Nothing half-written is ever visible under ``folder``. If the block raises, the old folder stays
-    and the temporary one is removed. The caller flushes the files it writes (`write_synced`).
+    Nothing half-written is ever visible under ``folder``, and where the file system can exchange
+    two names in one step, an old folder stays visible until the new one stands there. If the block
+    raises, the old folder stays and the temporary one is removed. The caller flushes the files it
+    writes (`write_synced`).
 
     Raises
     ------
     InputOutputError
         For any OSError, in the block or here.
     """
-    temporary = _temporary_beside(folder)
+    temporary = temporary_beside(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -87,22 +142,52 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def _swap(temporary: Path, folder: Path) -> None:
-    """Move ``temporary`` to ``folder``: a rename cannot replace a folder that has files."""
+    """Move ``temporary`` to ``folder``, whose old content is then at ``temporary``, if any."""
     if not folder.exists():
         temporary.rename(folder)
-        return
-    old = _temporary_beside(folder)
+    else:
+        _swap_in_two_steps(temporary, folder)
+
+
+def _swap_in_two_steps(temporary: Path, folder: Path) -> None:
+    """Do the same where a kill between the steps would leave no folder: nothing else is to be had.
+
+    A plain rename cannot replace a folder that has files.
+    """
+    old = temporary_beside(folder)
     folder.rename(old)
     try:
         temporary.rename(folder)
     except OSError:
         old.rename(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    old.rename(temporary)
 
 
-def _temporary_beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where that is not to be had."""
+    renameat2 = _renameat2()
+    if renameat2 is None:
+        return False
+    names = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
+    if renameat2(*names, _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+@cache
+def _renameat2() -> Any:
+    """Return the C library's function; None where it has none (not Linux, or an old one)."""
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return None
+    text = ctypes.c_char_p
+    function.argtypes = [ctypes.c_int, text, ctypes.c_int, text, ctypes.c_uint]
+    return function
 
 
 def _cannot_write(path: Path, error: OSError) -> InputOutputError:

@@ -189,7 +189,8 @@ def load_bundle(folder: Path) -> Bundle:
         if sha256(data) != manifest.files[name]:
             raise IntegrityError(
                 f"{folder / name}: expected SHA-256 {manifest.files[name]}, found {sha256(data)}; "
-                "restore the bundle or fit it again"
+                "restore the bundle or fit it again",
+                folder / name,
             )
     return Bundle(manifest, files)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from epochs_left.errors import InputOutputError, UsageError
-from epochs_left.storage.atomic import sync_folder
+from epochs_left.storage.atomic import new_file, replaced_file
 from epochs_left.storage.formats import FORMAT_OF_EXTENSION, PIPE, TableFormat
 from epochs_left.storage.logs import SPOOL_BYTES
 
@@ -117,7 +115,8 @@ def _destination(path: str, stdout: BinaryIO | None) -> Iterator[BinaryIO]:
         with _written(path), Path(path).open("wb") as device, _spooled(device) as file:
             yield file
     else:
-        with _written(path), _replaced(Path(path).resolve()) as file:
+        target = Path(path).resolve()
+        with _written(path), replaced_file(target) as temporary, new_file(temporary) as file:
             yield file
 
 
@@ -141,20 +140,6 @@ def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
         with suppress(BrokenPipeError):
             shutil.copyfileobj(spool, stream, 2**20)
             stream.flush()
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _ParquetWriter:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,29 +44,6 @@ class FinishedShard:
     def name(self) -> str:
         """File name of the shard."""
         return self.path.name
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` for the length of the block.
-
-    The kernel drops the lock when its holder dies, so that none is ever left to remove by hand.
-
-    Raises
-    ------
-    InputOutputError
-        If another process holds it.
-    """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in {errno.EAGAIN, errno.EACCES}:
-                raise
-            raise InputOutputError(
-                f"another process holds {path}: it works on the same output; wait for it to end"
-            ) from None
-        yield
 
 
 def finish_shard(path: Path, hashes: ShardHashes, runs: pa.Table) -> FinishedShard:
@@ -158,15 +132,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def remove_temporaries(folder: Path, name: str = "*") -> None:
-    """Remove what killed writers of ``folder / name`` left behind; the caller holds the lock."""
-    for leftover in folder.glob(f".{name}.*.tmp"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
-
-
 def prune_work_folders(work_root: Path, family: str, *, keep: Path) -> None:
     """Remove a family's work folders that belong to other settings or code."""
     for folder in work_root.glob(f"{family}-{_HEX_DIGIT * _ID_LENGTH}"):
@@ -225,5 +190,5 @@ class RunStore:
     def _verified(self, name: str, sha256: str) -> Path:
         path = self.folder / name
         if not path.is_file() or file_sha256(path) != sha256:
-            raise IntegrityError(f"{path} does not match the manifest; simulate again")
+            raise IntegrityError(f"{path} does not match the manifest; simulate again", path)
         return path

@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from epochs_left.errors import InputOutputError, IntegrityError
-from epochs_left.storage.atomic import sync_file, write_bytes_atomically
+from epochs_left.storage.atomic import replaced_file, sync_file, write_bytes_atomically
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,9 +69,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise _missing(path, error) from error
     except ValueError as error:
-        raise IntegrityError(
-            f"{path} is damaged: {error}; make it again with `dvc repro`"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
@@ -88,26 +85,23 @@ def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
         If the file cannot be written; an old file is then untouched.
     """
     _make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     rows = 0
     writer: pq.ParquetWriter | None = None
     try:
-        for batch in batches:
-            writer = writer or pq.ParquetWriter(
-                temporary, batch.schema, compression="zstd", write_page_checksum=True
-            )
-            writer.write_table(batch)
-            rows += batch.num_rows
-        if writer is None:
-            raise ValueError(f"no rows to write to {path}")
-        writer.close()
-        sync_file(temporary)
-        temporary.replace(path)
+        with replaced_file(path) as temporary:
+            for batch in batches:
+                writer = writer or pq.ParquetWriter(
+                    temporary, batch.schema, compression="zstd", write_page_checksum=True
+                )
+                writer.write_table(batch)
+                rows += batch.num_rows
+            if writer is None:
+                raise ValueError(f"no rows to write to {path}")
+            writer.close()
+            sync_file(temporary)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputOutputError(f"cannot write {path}: {reason}; free space and repeat") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return rows
 
 
@@ -126,9 +120,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     except FileNotFoundError as error:
         raise _missing(path, error) from error
     except (OSError, pa.ArrowInvalid) as error:
-        raise IntegrityError(
-            f"{path} is damaged: {error}; make it again with `dvc repro`"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -138,6 +130,10 @@ def _make_folder(folder: Path) -> None:
         raise InputOutputError(
             f"cannot make the folder {folder}: {error.strerror}; choose another place"
         ) from error
+
+
+def _damaged(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(f"{path} is damaged: {error}; make it again with `dvc repro`", path)
 
 
 def _missing(path: Path, error: OSError) -> InputOutputError:

@@ -1,0 +1,6 @@
+"""Makes the package of the kill tests, which benchmarks use too, importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,152 @@
+"""A full disk at every stage: exit 5, one line, every old output whole; with room again, done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kills import Project, families, few_runs
+
+from epochs_left.storage.params import load_params, write_params
+
+#: Outputs of each stage, as the pipeline has them.
+OUTPUTS = {
+    "simulate neuron": ("data/runs/neuron",),
+    "featurize neuron": ("features/neuron",),
+    "fit linear": (
+        "models/linear-causal",
+        "models/linear-oracle",
+        "models/out_of_fold/linear.parquet",
+    ),
+    "evaluate": ("reports/results", "reports/metrics.json"),
+    "report": ("reports/index.html", "reports/pictures"),
+}
+OTHER_FAMILIES = {
+    f"simulate {family}": (f"data/runs/{family}",) for family in families() if family != "neuron"
+}
+STAGES = {**OUTPUTS, **OTHER_FAMILIES}
+
+#: Folders that are replaced as a whole: of their files, all are old or all are new.
+WHOLE = ("data/runs/", "models/linear-")
+
+OLD = b"what an earlier run made\n"
+OLD_SHA256 = hashlib.sha256(OLD).hexdigest()
+
+HANDFUL = {"runs": 8, "runs_per_shard": 4, "max_epochs": 2}
+
+Outcomes = dict[str, dict[str, Any]]
+
+
+def in_own_mounts() -> list[str] | None:
+    """Return the command that gives a program mounts of its own; None where that is refused."""
+    if shutil.which("unshare") is None:
+        return None
+    for command in (["unshare", "-m"], ["unshare", "-rm"]):
+        trial = [*command, "mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "/mnt"]
+        if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
+            return command
+    return None
+
+
+def files_of(folder: Path, outputs: tuple[str, ...]) -> list[Path]:
+    paths = [folder / output for output in outputs]
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
+    return [file for file in files if file.is_file()]
+
+
+def make_case(pipeline: Path, folder: Path, stage: str) -> None:
+    """Copy a pipeline that has run, and put old outputs in the place of the stage's."""
+    shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns(".work"))
+    params = few_runs(load_params(folder / "pipeline" / "params.yaml"), HANDFUL)
+    write_params(folder / "pipeline" / "params.yaml", params)
+    for output in STAGES[stage]:
+        (folder / output).parent.mkdir(parents=True, exist_ok=True)
+        if not files_of(folder, (output,)):
+            (folder / output).mkdir()
+            (folder / output / "manifest.json").touch()
+    for file in files_of(folder, STAGES[stage]):
+        file.write_bytes(OLD)
+
+
+def outcomes_of(prefix: list[str], cases: list[dict[str, Any]]) -> Outcomes:
+    program = [sys.executable, str(Path(__file__).with_name("full_disk.py")), json.dumps(cases)]
+    done = subprocess.run(
+        [*prefix, *program], capture_output=True, text=True, check=False, timeout=300
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == len(cases), done.stderr
+    return {" ".join(case["stage"]): line for case, line in zip(cases, lines, strict=True)}
+
+
+def largest(pipeline: Path, stage: str) -> int:
+    """Bytes of the largest file that a stage writes; a page where that is not known."""
+    return max((file.stat().st_size for file in files_of(pipeline, STAGES[stage])), default=4096)
+
+
+@pytest.fixture(scope="module")
+def limited(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """What every stage does if no file may be as large as its largest."""
+    root = tmp_path_factory.mktemp("limited")
+    cases = []
+    for number, stage in enumerate(STAGES):
+        make_case(pipeline_folder, root / str(number), stage)
+        limit = largest(pipeline_folder, stage) // 2
+        cases.append({"folder": str(root / str(number)), "stage": stage.split(), "limit": limit})
+    return outcomes_of([], cases)
+
+
+@pytest.fixture(scope="module")
+def filled(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """What every stage does on a small file system without room for its largest file."""
+    prefix = in_own_mounts()
+    if prefix is None:
+        pytest.skip("no file system can be mounted here")
+    root = tmp_path_factory.mktemp("filled")
+    cases = []
+    for number, stage in enumerate(STAGES):
+        make_case(pipeline_folder, root / str(number), stage)
+        case = {"folder": str(root / str(number)), "stage": stage.split()}
+        room = largest(pipeline_folder, stage) // 2
+        cases.append({**case, "mount": STAGES[stage][0].partition("/")[0], "room": room})
+    return outcomes_of(prefix, cases)
+
+
+def assert_old_is_whole(outcome: dict[str, Any], stage: str, expected: dict[str, str]) -> None:
+    assert outcome["code"] == 5, outcome["said"]
+    assert outcome["said"].startswith("epochs-left: error: ")
+    assert outcome["said"].count("\n") == 1
+    assert not [name for name in outcome["found"] if ".tmp" in name]
+    found = {
+        name: sha256 for name, sha256 in outcome["found"].items() if name.startswith(STAGES[stage])
+    }
+    assert OLD_SHA256 in found.values()
+    for name, sha256 in found.items():
+        assert sha256 == OLD_SHA256 or sha256 == expected.get(name), name
+    for output in STAGES[stage]:
+        if output.startswith(WHOLE):
+            assert (
+                len({found[name] == OLD_SHA256 for name in found if name.startswith(output)}) == 1
+            )
+    assert outcome["later"] == [0, ""]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_file_that_grows_too_large_leaves_the_old_outputs_whole(
+    limited: Outcomes, pipeline_folder: Path, stage: str
+) -> None:
+    assert "File too large" in limited[stage]["said"]
+    assert_old_is_whole(limited[stage], stage, Project(pipeline_folder).hashes())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_disk_leaves_the_old_outputs_whole(
+    filled: Outcomes, pipeline_folder: Path, stage: str
+) -> None:
+    assert "No space left on device" in filled[stage]["said"]
+    assert_old_is_whole(filled[stage], stage, Project(pipeline_folder).hashes())
