@@ -145,7 +145,7 @@ def _swap(temporary: Path, folder: Path) -> None:
     """Move ``temporary`` to ``folder``, whose old content is then at ``temporary``, if any."""
     if not folder.exists():
         temporary.rename(folder)
-    else:
+    elif not _exchange(temporary, folder):
         _swap_in_two_steps(temporary, folder)
 
 
