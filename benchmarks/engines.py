@@ -23,8 +23,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+from _plain_char_lm import Transformer, char_lm_flops
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from epochs_left.config import parse_settings
 from epochs_left.simulation import lanes as lanes_module
@@ -95,6 +97,14 @@ CASES = [
         family="resnet", task="digits", architecture="resnet8-w16-bn", batch_size=64, lanes=8,
         epochs=1, flops=resnet_flops(16, 1408), goal=None,
     ),
+    Case(
+        family="char_lm", task="python_topics", architecture="1x16", batch_size=8, lanes=16,
+        epochs=5, flops=char_lm_flops("1x16", 256), goal=None,
+    ),
+    Case(
+        family="char_lm", task="python_topics", architecture="2x32", batch_size=8, lanes=16,
+        epochs=2, flops=char_lm_flops("2x32", 256), goal=None,
+    ),
 ]  # fmt: skip
 
 
@@ -139,13 +149,17 @@ def plain_resnet(case: Case) -> nn.Module:
     )  # fmt: skip
 
 
-PLAIN = {"mlp": plain_mlp, "resnet": plain_resnet}
+def plain_char_lm(case: Case) -> nn.Module:
+    return Transformer(case.architecture)
+
+
+PLAIN = {"mlp": plain_mlp, "resnet": plain_resnet, "char_lm": plain_char_lm}
 
 
 def loss_of(data: TaskData) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     if data.loss == "binary":
         return lambda out, y: functional.binary_cross_entropy_with_logits(out.squeeze(-1), y)
-    return functional.cross_entropy
+    return lambda out, y: functional.cross_entropy(out.flatten(0, -2), y.flatten())
 
 
 def plain_epochs(case: Case, data: TaskData, seconds: float) -> float:
@@ -192,6 +206,11 @@ def vmap_epochs(case: Case, data: TaskData, seconds: float) -> float:
     velocity = {name: torch.zeros_like(value) for name, value in params.items()}
 
     def epoch() -> None:
+        # the fused attention has no batching rule and would be called model by model
+        with sdpa_kernel(SDPBackend.MATH):
+            train_all()
+
+    def train_all() -> None:
         orders = torch.stack([torch.randperm(len(x)) for _ in range(case.lanes)])
         for index in orders.split(case.batch_size, dim=1):
             for name, value in gradients(params, buffers, x[index], y[index]).items():

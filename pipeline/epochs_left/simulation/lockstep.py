@@ -7,10 +7,10 @@ the block shrinks, by whole multiples of what the network's kernels round alike 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -99,7 +99,10 @@ class LockstepEngine:
         ``chunk_runs`` has no meaning here: lanes are filled one by one.
         """
         del chunk_runs
-        _prepare_process()
+        with _prepared_process():
+            yield from self._blocks()
+
+    def _blocks(self) -> Iterator[EpochBlock]:
         first = 0
         for pool in self._pools():
             for ended in pool.train():
@@ -263,17 +266,22 @@ class LanePool:
         return -(-lanes // self._lane_step) * self._lane_step
 
 
-def _prepare_process() -> None:
-    """Set what makes small tensors fast; for the whole process."""
+@contextmanager
+def _prepared_process() -> Iterator[None]:
+    """Set what makes small tensors fast."""
     # One process a core: two threads of torch are slower than one for matrices of this size.
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # Adam's second moment decays into denormals, far slower
     # glibc returns large blocks to the system at once, and the next tensor pays for fresh pages:
     # keeping them makes the perceptrons 1.6 times as fast. Elsewhere there is no mallopt.
-    with contextlib.suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    torch.set_flush_denormal(True)  # Adam's second moment decays into denormals, far slower
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # the bytes of a neuron in this thread depend on it
 
 
 def _lane_runs(workload: Workload, job: TrainingJob) -> list[LaneRun]:
@@ -291,6 +299,9 @@ def _lane_runs(workload: Workload, job: TrainingJob) -> list[LaneRun]:
 def _criterion(job: TrainingJob, *, exact_gradient: bool) -> Criterion:
     """Return the criterion of the job's task; a minibatch gradient says nothing of "stuck"."""
     runs = job.runs
+    for name in ("epsilon", "delta", "max_epochs"):
+        if len(runs[name].unique()) != 1:
+            raise ValueError(f"expected one {name} for all runs of a job, got several")
     return Criterion(
         epsilon=runs["epsilon"][0].as_py(),
         delta=runs["delta"][0].as_py() if exact_gradient else 0.0,

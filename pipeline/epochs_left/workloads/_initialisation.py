@@ -61,3 +61,23 @@ NETWORK_SCHEMES: dict[str, Scheme] = {
     "he": he,
     "orthogonal": orthogonal,
 }
+
+
+def kernel_weights(
+    scheme: str, rng: np.random.Generator, n_out: int, n_in: int, taps: int
+) -> FloatArray:
+    """Draw the kernel of a convolution, shape ``(n_out, n_in)``.
+
+    Parameters
+    ----------
+    scheme
+        A name in `NETWORK_SCHEMES`.
+    n_out, n_in
+        Output channels; input channels times taps.
+    taps
+        Places of the kernel: rows times columns.
+    """
+    weights, _ = NETWORK_SCHEMES[scheme](rng, n_out, n_in)
+    if scheme == "xavier":  # an input reaches n_out times taps outputs
+        weights = weights * ((n_in + n_out) / (n_in + n_out * taps)) ** 0.5
+    return weights

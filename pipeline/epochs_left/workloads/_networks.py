@@ -23,7 +23,7 @@ from epochs_left.dynamics.schedules import SCHEDULES
 from epochs_left.schema import VALIDATED_MEASURES, Outcome
 from epochs_left.seeding import Purpose, Scalar, content_id, generator, key_of
 from epochs_left.workloads import Source, TaskData, Tensor, blocks_of
-from epochs_left.workloads._initialisation import NETWORK_SCHEMES
+from epochs_left.workloads._initialisation import NETWORK_SCHEMES, kernel_weights
 from epochs_left.workloads._sweep import (
     check_limits,
     check_weights,
@@ -132,6 +132,11 @@ class NetworkSettings:
         for name in self.batch_sizes:
             if name != FULL_BATCH and not (name.isdecimal() and int(name) > 0):
                 raise ValueError(f"batch_sizes must be positive integers or full, got {name!r}")
+        if self.fixed.batch_size >= self.train_examples[self.fixed.task]:
+            raise ValueError(
+                "fixed.batch_size must be smaller than the training set (in full batch the runs of "
+                f"a lineage would be one and the same), got {self.fixed.batch_size}"
+            )
         used = [(task, size) for task in self.train_examples for size in self.sizes_for(task)]
         for task, size in [*used, (self.fixed.task, self.fixed.batch_size)]:
             examples = self.train_examples[task]
@@ -263,8 +268,9 @@ class NetworkWorkload(ABC):
                 # A scheme speaks of (outputs, inputs); layers are stored inputs first.
                 parts.append(weights.T.reshape(-1))
             elif tensor.kind == "kernel":
-                weights, _ = NETWORK_SCHEMES[scheme](rng, tensor.fan_out, tensor.fan_in)
-                parts.append(weights.reshape(-1))
+                taps = tensor.shape[2] * tensor.shape[3]
+                drawn = kernel_weights(scheme, rng, tensor.fan_out, tensor.fan_in, taps)
+                parts.append(drawn.reshape(-1))
             elif tensor.kind == "bias":
                 parts.append(biases[: tensor.size])
             elif tensor.kind == "scale":

@@ -46,6 +46,12 @@ class MlpSettings(NetworkSettings):
                 f"fixed.architecture must have {TASKS[self.fixed.task]} inputs and outputs for "
                 f"{self.fixed.task}, got {self.fixed.architecture}"
             )
+        for task, width in self.widths.items():
+            if width < 4 or width % 4:
+                raise ValueError(
+                    f"widths.{task} must be a multiple of 4 (other matrix products round by where "
+                    f"in memory a lane begins), got {width}"
+                )
         missing = sorted(set(self.tasks) - set(self.widths))
         if missing:
             raise ValueError(f"widths lacks the tasks {missing}; add them")
