@@ -18,7 +18,7 @@ from epochs_left.storage.params import merged, write_params
 
 Damage = Callable[[bytes], bytes]
 
-HANDFUL = {"runs": 12, "runs_per_shard": 4, "max_epochs": 3}
+HANDFUL = {"runs": 4, "runs_per_shard": 2, "max_epochs": 1}
 SMALLEST: dict[str, Any] = {"neuron": {"runs": 24, "runs_per_shard": 8}}
 
 
@@ -126,9 +126,8 @@ def test_dvc_makes_a_damaged_file_again_though_its_cache_is_damaged_too(
     small_params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DVC's cache and the run store are one file with two names; a flip changes both."""
-    project = Project.make(
-        tmp_path / "project", few_runs(merged(small_params, SMALLEST), HANDFUL), lean=True
-    )
+    params = few_runs(merged(small_params, SMALLEST), HANDFUL)
+    project = Project.make(tmp_path / "project", params, lean=True)
     with preloaded(project, jobs=1) as launcher:
         expected, _ = undisturbed(project, launcher, "featurize@neuron")
         monkeypatch.chdir(project.folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def remove_torn_files(project: Path) -> list[str]:
     return [str(path.relative_to(project)) for path in torn]
 
 
-def _torn(path: Path, is_whole: Any) -> list[Path]:
+def _torn(path: Path, is_whole: Callable[[Path], bool]) -> list[Path]:
     return [path] if path.exists() and not is_whole(path) else []
 
 
@@ -59,22 +59,36 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Tell whether every entry of a ``dvc.lock`` has its hash; a torn one breaks off somewhere."""
+    """Tell whether every stage and entry of a ``dvc.lock`` has what belongs to it."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text())
-        return all(_has_hash(entry) for entry in _entries(content))
+        return all(_is_whole_stage(stage) for stage in content["stages"].values())
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _entries(content: Any) -> Iterator[Any]:
-    for stage in content["stages"].values():
-        yield from stage["deps"]
-        yield from stage["outs"]
+def _is_whole_stage(stage: Any) -> bool:
+    params = stage.get("params", {})
+    return (
+        isinstance(stage["cmd"], str)
+        and stage.keys() <= {"cmd", "deps", "params", "outs"}
+        and all(isinstance(values, dict) for values in params.values())
+        and all(
+            _is_whole_entry(entry) for name in ("deps", "outs") for entry in stage.get(name, [])
+        )
+    )
 
 
-def _has_hash(entry: Any) -> bool:
-    return entry["hash"] == "md5" and _MD5.fullmatch(entry["md5"]) is not None
+def _is_whole_entry(entry: Any) -> bool:
+    """Tell whether a dependency or an output has its path, its hash, and numbers beside them."""
+    numbers = {key: value for key, value in entry.items() if key not in {"path", "hash", "md5"}}
+    return (
+        isinstance(entry["path"], str)
+        and entry["hash"] == "md5"
+        and _MD5.fullmatch(entry["md5"]) is not None
+        and numbers.keys() <= {"size", "nfiles", "isexec"}
+        and all(isinstance(value, int) for value in numbers.values())
+    )
 
 
 def _unfinished_entries(runs: Path) -> list[Path]:
