@@ -69,8 +69,13 @@ def test_a_reader_that_leaves_early_is_no_error(start: Start, place: Path) -> No
     assert process.returncode == 0
 
 
+def hear_interrupts() -> None:
+    """Undo what a shell does to a command in the background: it starts deaf to interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_exits_130_and_leaves_nothing(start: Start, place: Path) -> None:
-    process = start("predict", "-i", "-", "-o", "out.csv")
+    process = start("predict", "-i", "-", "-o", "out.csv", preexec_fn=hear_interrupts)
     assert process.stdin is not None
     # A pipe holds less than this: when all is written, the program has begun to read.
     process.stdin.write(GOOD.encode() + b"\n" * 500_000)

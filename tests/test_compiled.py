@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from epochs_left.simulation import compiled
-from epochs_left.simulation.compiled import source_fingerprint
+from epochs_left import compiled
+from epochs_left.compiled import source_fingerprint
 
 
 @pytest.fixture
