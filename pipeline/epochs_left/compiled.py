@@ -11,11 +11,14 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numba
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
+
+#: Every source that compiled code may come from.
+_COMPILED_SOURCES = ("compiled.py", "dynamics", "schema.py", "simulation")
 
 
 def source_fingerprint(*packages: str) -> str:
@@ -41,21 +44,23 @@ def _cache_folder() -> str:
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     base = Path(chosen) if chosen else Path(home).expanduser() / "epochs-left"
-    return str(base / f"compiled-{source_fingerprint('simulation', 'dynamics', 'schema.py')}")
+    return str(base / f"compiled-{source_fingerprint(*_COMPILED_SOURCES)}")
 
 
 _CACHE_FOLDER = _cache_folder()
 
 
-def compiled(function: Callable[..., Any], *, inline: bool = False) -> Any:
+def compiled(function: Callable[..., Any], *, inline: bool = False, **options: Any) -> Any:
     """Compile ``function`` in nopython mode on its first call, cached on disk.
 
-    ``inline=True`` for scalar helpers of inner loops.
+    It runs without the interpreter's lock, so that a watching thread is heard meanwhile.
+    ``inline=True`` for scalar helpers of inner loops; further options go to ``numba.njit``.
     """
+    inlining: Literal["always", "never"] = "always" if inline else "never"
     settings: Any = numba.config
     before = settings.CACHE_DIR
     settings.CACHE_DIR = _CACHE_FOLDER
     try:
-        return numba.njit(cache=True, inline="always" if inline else "never")(function)
+        return numba.njit(cache=True, nogil=True, inline=inlining, **options)(function)
     finally:
         settings.CACHE_DIR = before

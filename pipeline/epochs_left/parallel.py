@@ -6,6 +6,7 @@ On one machine through joblib, on a cluster through dask.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import importlib
 import logging
@@ -14,10 +15,12 @@ import pickle
 import re
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -54,6 +57,7 @@ _ANY_SIZE = {"distributed.admin.large-graph-warning-threshold": "1 PiB"}
 #: worker that is killed may leave a half, and the reader would wait for the rest for ever.
 _ONE_STEP = 1024
 
+#: Folders for results, and for large arrays of tasks, on their way between processes.
 _SPOOL = "epochs-left-results-"
 
 
@@ -78,12 +82,13 @@ def parallel_map(
     with _spool_folder() if jobs > 1 and not threads else contextlib.nullcontext() as spool:
         for _ in range(_ATTEMPTS):
             work = [delayed(_numbered)(function, number, left[number], spool) for number in left]
-            try:
-                for number, result in _workers(jobs, threads=threads)(work):
-                    del left[number]
-                    yield _fetched(result)
-            except TerminatedWorkerError:
-                continue
+            with _closed_quietly(_workers(jobs, threads=threads)(work)) as done:
+                try:
+                    for number, result in done:
+                        del left[number]
+                        yield _fetched(result)
+                except TerminatedWorkerError:
+                    continue
             return
     raise InputOutputError(
         f"workers were killed {_ATTEMPTS} times, out of memory perhaps; "
@@ -91,11 +96,26 @@ def parallel_map(
     )
 
 
+@contextmanager
+def _closed_quietly(
+    results: Generator[Result, None, None],
+) -> Iterator[Generator[Result, None, None]]:
+    """Close joblib's generator, which warns of results that nobody wants any more."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
+
+
 def _workers(jobs: int, *, threads: bool) -> Parallel:
     if threads:
         return Parallel(jobs, "threading", return_as="generator_unordered")
+    # Left to itself, joblib puts large arrays into /dev/shm, where they outlive a SIGKILL.
+    place = str(_own_folder(os.getpid()))
     watch = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
-    return Parallel(jobs, "loky", return_as="generator_unordered", **watch)
+    return Parallel(jobs, "loky", return_as="generator_unordered", temp_folder=place, **watch)
 
 
 def _numbered(
@@ -131,14 +151,29 @@ def _fetched(result: Result | _Spooled) -> Result:
 
 @contextlib.contextmanager
 def _spool_folder() -> Iterator[Path]:
-    """Make a folder for results on their way, and remove those of processes that were killed."""
-    place = Path(tempfile.gettempdir())
-    for folder in place.glob(f"{_SPOOL}*"):
+    """Make a folder for results on their way, and remove what killed processes left."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SPOOL}*"):
         owner = re.match(rf"{_SPOOL}(\d+)-", folder.name)
         if owner and not _is_alive(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_SPOOL}{os.getpid()}-") as name:
+    with tempfile.TemporaryDirectory(dir=_own_folder(os.getpid())) as name:
         yield Path(name)
+
+
+@cache
+def _own_folder(process: int) -> Path:
+    """Make the folder of this process, which is removed when it ends; after SIGKILL by another one.
+
+    One for all calls: workers serve several, and keep the place where they look for arrays.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{_SPOOL}{process}-"))
+    atexit.register(_remove_own, folder, process)
+    return folder
+
+
+def _remove_own(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # not at the end of a fork
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:
@@ -213,8 +248,8 @@ def require_dask() -> Any:
         return importlib.import_module("distributed")
     except ImportError:
         raise UsageError(
-            "a dask cluster needs dask.distributed, which is not installed; "
-            "pip install 'epochs-left[distributed]'"
+            "a dask cluster needs dask.distributed, which is not installed; run "
+            ".venv/bin/pip install -c constraints.txt -e '.[distributed]'"
         ) from None
 
 
@@ -279,7 +314,8 @@ def _check_installed(client: Any) -> None:
         if theirs != mine:
             raise ModelError(
                 f"expected {_PACKAGE} {mine} on {node} of the dask cluster, found "
-                f"{theirs or 'none'}; install the same epochs-left[pipeline,distributed] there"
+                f"{theirs or 'none'}; check the same release out there and run "
+                ".venv/bin/pip install -c constraints.txt -e '.[pipeline,distributed]'"
             )
 
 

@@ -27,6 +27,9 @@ class Purpose(IntEnum):
     BOOTSTRAP = 5
     ESTIMATOR = 6
     DATA = 7
+    BRANCH = 8
+    STATE_SAMPLE = 9
+    TARGETS = 10
 
 
 def content_id(fields: Mapping[str, Scalar]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from epochs_left.config import parse_settings
 from epochs_left.errors import InputOutputError, ModelError, UsageError
 from epochs_left.simulation import runner
 from epochs_left.simulation.engine import EngineModule
+from epochs_left.simulation.planning import ENVIRONMENT
 from epochs_left.simulation.runner import Execution, ShardTask, simulate_family
 from epochs_left.stages import simulate as stage
 from epochs_left.storage.packed_shards import PackedShard
@@ -253,7 +255,12 @@ def test_interrupting_takes_everything_back_and_keeps_what_is_finished(
             assert interrupted.poll() is None
             time.sleep(0.05)
         interrupted.send_signal(signal.SIGINT)
-        assert (interrupted.wait(timeout=20), interrupted.communicate()[1]) == (130, "")
+        code, said = interrupted.wait(timeout=20), interrupted.communicate()[1]
+    kept = len(list(folder.glob("data/.work/neuron-*/*.json")))
+    assert code == 130
+    assert said.startswith(f"epochs-left: interrupted: {kept} of 2")
+    assert said.count("\n") == 1
+    assert said.endswith("repeat the command to go on\n")
     with asked(cluster) as client:
         deadline = time.monotonic() + 20
         while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
@@ -267,8 +274,8 @@ def test_other_libraries_on_the_cluster_are_refused(
     cluster: distributed.LocalCluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    libraries = {**runner.ENVIRONMENT["libraries"], "numpy": "1.0"}
-    monkeypatch.setitem(runner.ENVIRONMENT, "libraries", libraries)
+    libraries = {**ENVIRONMENT["libraries"], "numpy": "1.0"}
+    monkeypatch.setitem(ENVIRONMENT, "libraries", libraries)
     with pytest.raises(ModelError, match=rf"numpy {np.__version__}, not 1\.0"):
         simulate(folder, "neuron", scheduler=cluster.scheduler_address)
 
@@ -292,6 +299,14 @@ def test_a_shard_does_not_depend_on_what_its_thread_did_before(
         torch.set_flush_denormal(False)
     assert denormals
     assert min(denormals) > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_workers_without_the_device_say_so(
+    folder: Path, simulate: Simulate, cluster: distributed.LocalCluster
+) -> None:
+    with pytest.raises(UsageError, match=r"worker .*: device cuda: PyTorch .* finds no CUDA"):
+        simulate(folder, "mlp", scheduler=cluster.scheduler_address, device="cuda")
 
 
 @pytest.mark.parametrize(
@@ -318,6 +333,9 @@ def test_options_that_agree_are_accepted(backend: str, scheduler: str | None) ->
 
 def test_without_dask_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UsageError, match=r"epochs-left\[distributed\]"):
+    command = r"\.venv/bin/pip install -c constraints\.txt -e '\.\[distributed\]'"
+    with pytest.raises(UsageError, match=command):
         stage.check_backend("dask", "tcp://host:8786")
+    contributing = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    assert re.search(command, contributing)
     stage.check_backend("loky", None)

@@ -15,7 +15,7 @@ from epochs_left.dynamics.criterion import RUNNING, Criterion, outcome_code
 from epochs_left.dynamics.xor import N_EXAMPLES, XOR_INPUTS, XOR_TARGETS
 from epochs_left.schema import EPOCH_MEASURES
 from epochs_left.simulation.engine import EpochBlock
-from epochs_left.simulation.neuron import ACTIVATIONS, NeuronEngine, NeuronRuns
+from epochs_left.simulation.neuron import ACTIVATIONS, NeuronEngine, NeuronRuns, OrderFork
 from epochs_left.simulation.orders import PERMUTATIONS, order_index
 
 INPUTS, TARGETS = torch.from_numpy(XOR_INPUTS), torch.from_numpy(XOR_TARGETS)
@@ -41,6 +41,10 @@ class Case:
     optimizer: str
     online: bool
     key: tuple[int, int]
+    fork: tuple[int, tuple[int, int]] | None = None  # the epoch from which on there is another key
+
+    def key_at(self, epoch: int) -> tuple[int, int]:
+        return self.key if self.fork is None or epoch < self.fork[0] else self.fork[1]
 
 
 def draw_case(n_hidden: int, activation: str, optimizer: str, online: bool, seed: int) -> Case:
@@ -84,7 +88,7 @@ def reference(case: Case, criterion: Criterion) -> tuple[np.ndarray, int]:
         if code != RUNNING:
             return np.array(rows), code
         before, outputs_before = now, outputs_now
-        order = PERMUTATIONS[order_index(epoch + 1, *map(uint32, case.key))].tolist()
+        order = PERMUTATIONS[order_index(epoch + 1, *map(uint32, case.key_at(epoch)))].tolist()
         for examples in [[k] for k in order] if case.online else [everything]:
             optimizer.zero_grad()
             loss_of(case, theta, examples).backward()
@@ -103,6 +107,13 @@ def as_runs(cases: list[Case]) -> NeuronRuns:
         online=np.array([case.online for case in cases]),
         order_key=np.array([case.key for case in cases], dtype=np.uint32),
     )
+
+
+def forked(cases: list[Case]) -> NeuronRuns:
+    forks = [case.fork for case in cases if case.fork is not None]
+    epochs, keys = zip(*forks, strict=True)
+    fork = OrderFork(epoch=np.array(epochs), order_key=np.array(keys, dtype=np.uint32))
+    return replace(as_runs(cases), fork=fork)
 
 
 def copied(block: EpochBlock) -> EpochBlock:
@@ -151,6 +162,25 @@ def test_every_column_equals_pytorch(
         assert engine.outcomes.epoch[run] == expected[-1, 0]
         np.testing.assert_allclose(engine.outcomes.loss[run], expected[-1, 1], rtol=1e-6)
         np.testing.assert_allclose(engine.outcomes.grad_norm[run], expected[-1, 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("n_hidden", "activation"), KINDS)
+def test_a_fork_changes_the_orders_from_its_epoch_on(
+    n_hidden: int, activation: str, optimizer: str
+) -> None:
+    cases = [
+        replace(draw_case(n_hidden, activation, optimizer, True, seed), fork=(epoch, (seed, 9)))
+        for seed, epoch in enumerate([0, 1, 5])
+    ]
+    trunks = train(NeuronEngine(as_runs(cases), SHORT))
+    branches = train(NeuronEngine(forked(cases), SHORT))
+    for run, epoch in enumerate([0, 1, 5]):
+        expected, _ = reference(cases[run], SHORT)
+        found, trunk = rows_of(branches, run), rows_of(trunks, run)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+        np.testing.assert_array_equal(found[: epoch + 1], trunk[: epoch + 1])
+        assert not np.array_equal(found[: epoch + 4, 7:], trunk[: epoch + 4, 7:])
 
 
 def test_long_full_batch_run_keeps_equal_to_pytorch() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from epochs_left.config import parse_settings
 from epochs_left.errors import InputOutputError
+from epochs_left.parallel import Progress, no_progress
 from epochs_left.schema import RUNS, Outcome
+from epochs_left.simulation import planning, runner
+from epochs_left.simulation.devices import processor
+from epochs_left.simulation.planning import identity_of
 from epochs_left.simulation.runner import Execution, simulate_family
 from epochs_left.storage.locks import locked
 from epochs_left.storage.run_store import RunStore
+from epochs_left.workloads import WORKLOADS
+from epochs_left.workloads.char_lm import CharLmSettings
+from epochs_left.workloads.mlp import MlpSettings
 from epochs_left.workloads.neuron import NeuronSettings
 
 Build = Callable[..., NeuronSettings]
 
 
-def simulate(root: Path, settings: NeuronSettings, **options: Any) -> dict[str, Any]:
+def simulate(
+    root: Path, settings: NeuronSettings, progress: Progress = no_progress, **options: Any
+) -> dict[str, Any]:
     return simulate_family(
         "neuron",
         settings,
@@ -31,6 +41,7 @@ def simulate(root: Path, settings: NeuronSettings, **options: Any) -> dict[str, 
         folder=root / "runs" / "neuron",
         work_root=root / "work",
         execution=Execution(**options),
+        progress=progress,
     )
 
 
@@ -166,6 +177,91 @@ def test_full_disk_leaves_the_old_store_whole(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("place", ["runs", "work"])
+def test_a_place_that_refuses_files_is_found_before_anything_is_trained(
+    tmp_path: Path, settings: NeuronSettings, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(runner, "_trained", train)
+    (tmp_path / place).touch()
+    with pytest.raises(InputOutputError, match=f"cannot write .*/{place}: .*; any earlier"):
+        simulate(tmp_path, settings)
+
+
+def test_other_lanes_find_the_same_shards(tmp_path: Path, small_params: dict[str, Any]) -> None:
+    def stores(lanes: int) -> tuple[dict[str, str], list[tuple[str, int]]]:
+        values = {**small_params["char_lm"], "runs": 4, "lanes": lanes}
+        simulate_family(
+            "char_lm",
+            parse_settings(CharLmSettings, values, "char_lm"),
+            7,
+            folder=tmp_path / "runs" / "char_lm",
+            work_root=tmp_path / "work",
+            execution=Execution(),
+        )
+        made = [(path.name, path.stat().st_mtime_ns) for path in work_folder(tmp_path).iterdir()]
+        return file_hashes(tmp_path / "runs" / "char_lm"), sorted(made)
+
+    assert stores(2) == stores(4)
+
+
+def test_shards_of_another_processor_gpu_or_root_seed_are_others(
+    settings: NeuronSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = identity_of("neuron", settings, 7, {}, "")
+    assert (mine["device"], mine["processor"]) == ("cpu", processor())
+    assert identity_of("neuron", settings, 8, {}, "") != mine
+    on_gpus = [identity_of("neuron", settings, 7, {}, name) for name in ("H200", "A100")]
+    assert [each["device"] for each in on_gpus] == ["cuda", "cuda"]
+    assert on_gpus[0] != on_gpus[1]
+    monkeypatch.setattr(planning, "processor", lambda: "another")
+    assert identity_of("neuron", settings, 7, {}, "") != mine
+
+
+def test_lanes_name_the_shards_of_a_gpu_alone(small_params: dict[str, Any]) -> None:
+    """Which kernel a GPU's library takes may depend on the number of matrices."""
+    few, many = (
+        parse_settings(MlpSettings, {**small_params["mlp"], "lanes": lanes}, "mlp")
+        for lanes in (2, 4)
+    )
+    assert identity_of("mlp", few, 7, {}, "") == identity_of("mlp", many, 7, {}, "")
+    assert identity_of("mlp", few, 7, {}, "H200") != identity_of("mlp", many, 7, {}, "H200")
+
+
+def test_an_interrupt_says_what_is_kept(
+    tmp_path: Path, settings: NeuronSettings, expected: dict[str, str]
+) -> None:
+    def interrupting(items: Iterable[Any], total: int, description: str) -> Iterator[Any]:
+        del description
+        for number, item in enumerate(items):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield item
+        raise AssertionError(total)
+
+    with pytest.raises(KeyboardInterrupt, match=r"3 of 6 shards are kept in .*; repeat the comm"):
+        simulate(tmp_path, settings, progress=interrupting)
+    assert len(list(work_folder(tmp_path).glob("*.json"))) == 3
+    simulate(tmp_path, settings)
+    assert file_hashes(tmp_path / "runs" / "neuron") == expected
+
+
+def test_the_plan_is_made_once(
+    tmp_path: Path, settings: NeuronSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans, plan = [], WORKLOADS["neuron"].plan
+
+    def note(*arguments: Any) -> pa.Table:
+        plans.append(arguments)
+        return plan(*arguments)
+
+    monkeypatch.setattr(WORKLOADS["neuron"], "plan", note)
+    simulate(tmp_path, settings)
+    assert len(plans) == 1
+
+
 def test_runs_say_how_they_ended(small_store: RunStore) -> None:
     runs = small_store.runs()
     assert runs.schema.equals(RUNS)
@@ -188,6 +284,11 @@ def test_runs_say_how_they_ended(small_store: RunStore) -> None:
 
 def test_manifest_counts_what_the_store_holds(small_store: RunStore) -> None:
     manifest = small_store.manifest
+    outcomes = small_store.runs()["outcome"].to_pylist()
+    assert manifest["outcomes"] == {name: outcomes.count(name) for name in sorted(set(outcomes))}
+    assert manifest["tensors"]["abs-unit"] == [["w1", [1]], ["w2", [1]], ["b", [1]]]
+    assert manifest["tensors"]["relu-3"] == [["w", [3, 2]], ["b", [3]], ["a", [3]], ["c", [1]]]
+    assert set(manifest["tensors"]) == set(small_store.runs()["architecture"].to_pylist())
     rows = sum(sum(part.lengths) for name in manifest["shards"] for part in small_store.read(name))
     assert (manifest["n_runs"], manifest["n_rows"]) == (96, rows)
     others = [path for path in small_store.folder.iterdir() if path.name != "manifest.json"]

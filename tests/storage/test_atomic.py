@@ -20,6 +20,7 @@ import pytest
 from epochs_left.errors import InputOutputError
 from epochs_left.storage import atomic
 from epochs_left.storage.atomic import (
+    make_writable,
     new_file,
     remove_temporaries,
     replaced_file,
@@ -311,6 +312,30 @@ def test_temporaries_of_an_output_are_removed_and_nothing_else(
     assert names(tmp_path) == sorted(kept)
     remove_temporaries(tmp_path)
     assert names(tmp_path) == sorted(kept[:4] + kept[5:6])
+
+
+@pytest.mark.parametrize("place", ["", "a", "a/b/c"])
+def test_a_folder_is_made_and_nothing_is_left_in_it(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / place
+    make_writable(folder)
+    make_writable(folder)
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/a", "file/a/b"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputOutputError, match=r"cannot write .*file.*; any earlier") as caught:
+        make_writable(tmp_path / place)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_on_a_full_disk_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    with files_of_at_most(0), pytest.raises(InputOutputError, match="File too large"):
+        make_writable(tmp_path)
+    make_writable(tmp_path)  # and what a killed one leaves is removed
+    assert names(tmp_path) == ["old"]
 
 
 def test_there_is_nothing_to_remove_in_a_missing_folder(tmp_path: Path) -> None:

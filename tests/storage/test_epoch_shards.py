@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,6 +57,23 @@ def width_of(field: pa.Field) -> tuple[int, ...]:
     """Return the shape of one row's value."""
     is_list = pa.types.is_fixed_size_list(field.type)
     return (field.type.list_size,) if is_list else ()
+
+
+def test_a_shard_is_on_the_disk_before_it_has_its_name_and_so_is_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bool]] = []
+    path, fsync = tmp_path / "epochs-0000.parquet", os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    Rows(0).write(path, 12)
+    (file, named), (folder, there) = synced
+    assert (file.parent, file.suffix, named) == (tmp_path, ".tmp", False)
+    assert (folder, there) == (tmp_path, True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

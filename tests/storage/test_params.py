@@ -46,8 +46,22 @@ def test_anything_else_is_refused_in_one_line(path: Path, text: str, message: st
 
 
 def test_a_missing_file_is_named(path: Path) -> None:
-    with pytest.raises(InputOutputError, match=r"cannot read .*params\.yaml: No such file"):
+    with pytest.raises(InputOutputError, match=r"params\.yaml: No such file.*in the checkout"):
         load_params(path)
+
+
+def test_a_folder_is_no_file_of_parameters(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(InputOutputError, match=r"params\.yaml: Is a directory.*expected a file"):
+        load_params(path)
+
+
+@pytest.mark.parametrize(("start", "byte"), [(3, 0xFF), (70_000, 0xE9)])
+def test_a_file_that_is_not_utf_8_is_refused_in_one_line(path: Path, start: int, byte: int) -> None:
+    path.write_bytes(b"#" * start + bytes([byte]) + b"\na: 1\n")
+    with pytest.raises(UsageError, match=f"got byte {byte:#x} at {start:,}; save") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_overrides_replace_single_entries() -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from epochs_left.config import parse_settings
-from epochs_left.errors import DataError, UsageError
+from epochs_left.errors import UsageError
 from epochs_left.schema import MAX_STORED_PARAMS
 from epochs_left.storage.datasets import load_text
 from epochs_left.workloads import Source, TaskData
@@ -79,6 +79,12 @@ def test_the_small_model_is_recorded_whole_and_the_large_one_is_not() -> None:
 @pytest.mark.parametrize("name", ["1x16x2", "x16", "1x", "16", "", "0x16", "1x08", "ax16", "1x-16"])
 def test_unknown_architectures_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="unknown architecture"):
+        layers_and_width(name)
+
+
+@pytest.mark.parametrize("name", ["1x1040", "49x16", "1000000x16"])
+def test_an_architecture_that_is_too_large_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="at most 48 layers of at most 1,024 features"):
         layers_and_width(name)
 
 
@@ -186,19 +192,29 @@ def test_a_text_of_few_characters_leaves_classes_unused() -> None:
 
 @pytest.mark.parametrize(
     ("n_train", "n_valid", "message"),
-    [(180, 19, "first nine tenths .* 180 windows"), (179, 20, "last tenth .* 20 windows")],
+    [
+        (180, 19, "first nine tenths .* 180 windows.* or lower train_examples$"),
+        (179, 20, "last tenth .* 20 windows.* or lower valid_examples$"),
+    ],
 )
 def test_a_text_that_is_too_short_is_refused(n_train: int, n_valid: int, message: str) -> None:
     text = numbered_text(200)
     windows_of(text, 179, 19, 0)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(ValueError, match=message):
         windows_of(text, n_train, n_valid, 0)
 
 
 @pytest.mark.parametrize("text", ["", "a"])
 def test_a_text_without_a_window_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="name a longer text"):
+    with pytest.raises(ValueError, match="name a longer text"):
         windows_of(text, 1, 1, 0)
+
+
+def test_a_text_of_one_character_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least 2 distinct characters .* got 1; name another"):
+        windows_of("a" * 4_000, 50, 5, 0)
+    with pytest.raises(ValueError, match="at least 2 distinct characters"):
+        windows_of("a" * 4_000 + "b", 50, 5, 0)  # the other one is held out
 
 
 def test_the_text_of_python_is_long_enough_and_the_vocabulary_covers_it(settings_of: Build) -> None:
@@ -247,8 +263,14 @@ def test_architectures_have_the_shares_of_the_settings(settings_of: Build) -> No
         ({"architectures": {"big": 1}}, "unknown architecture 'big'"),
         ({"architectures": {"1x16": 0}}, "not all 0"),
         ({"fixed": {"architecture": "1x"}}, "unknown architecture '1x'"),
-        ({"fixed": {"activation": "gelu"}}, "unknown names .'gelu'. in activation"),
-        ({"fixed": {"task": "novel"}}, "lacks the tasks .'novel'."),
+        ({"fixed": {"activation": "gelu"}}, "unknown names .'gelu'. in fixed.activation"),
+        ({"fixed": {"task": "novel"}}, "unknown names .'novel'. in fixed.task"),
+        ({"train_examples": {"python_topics": 16, "novel": 16}}, "'novel'. in train_examples"),
+        ({"epsilon": {"python_topics": 3.8, "novel": 3.8}}, "unknown names .'novel'. in epsilon"),
+        (
+            {"texts": {"python_topics": "", "novel": "/texts/novel.txt"}},
+            "texts names files of .'novel'., which no run is trained on; give them a weight",
+        ),
         ({"texts": {"novel": ""}}, "unknown names .'python_topics'. in tasks"),
         ({"valid_examples": 0}, "valid_examples must lie in"),
         ({"train_examples": {"python_topics": 250}}, "must be a multiple of batch size"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from epochs_left.config import parse_settings
 from epochs_left.errors import UsageError
+from epochs_left.schema import VALIDATED_MEASURES
+from epochs_left.simulation.recording import LaneRows, VectorColumns
 from epochs_left.workloads._initialisation import NETWORK_SCHEMES
+from epochs_left.workloads._limits import lane_bytes
 from epochs_left.workloads._networks import OPTIMIZERS
 from epochs_left.workloads.mlp import Mlp, MlpSettings, layer_sizes
 
@@ -23,6 +28,7 @@ N_RUNS = 2_000
 START = ["cohort", "task", "architecture", "activation", "n_params", "init_scheme", "init_seed"]
 #: Mappings of which an override may name some entries.
 PARTLY = {"fixed", "lr", "train_examples"}
+WIDTHS = {"xor_noise": 16, "two_moons": 16, "digits": 32, "breast_cancer": 16, "diabetes": 16}
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +280,18 @@ def test_orthogonal_layers_are_orthonormal(mlp_settings: Build) -> None:
         ({"momentum": [0.99, 0.5]}, "momentum must be .low, high."),
         ({"lr": {"sgd": [1.0, 0.1]}}, "lr.sgd must be .low, high."),
         ({"weight_decay": [0.0, 0.1]}, "weight_decay must be .low, high."),
-        ({"tasks": {"digit": 1}}, "lacks the tasks .'digit'."),
+        ({"tasks": {"digit": 1}}, "unknown names .'digit'. in tasks"),
+        ({"train_examples": {"digit": 128}}, "unknown names .'digit'. in train_examples"),
+        ({"epsilon": {"digits": 0.1, "digit": 0.1}}, "unknown names .'digit'. in epsilon"),
+        ({"widths": {"digits": 32, "digit": 32}}, "unknown names .'digit'. in widths"),
+        ({"lr": {"sdg": [0.1, 1.0]}}, "unknown names .'sdg'. in lr"),
+        ({"lr": {"sgd": [0.1, 1.0e9]}}, "lr.sgd must be .low, high. with 0 < low < high <= 1e.06"),
+        ({"momentum": [0.5, 1.0]}, "momentum must be .low, high. with .* <= 0.9999"),
+        ({"weight_decay": [0.1, 2.0]}, "weight_decay must be .low, high. with .* <= 1,"),
+        ({"train_examples": {"two_moons": 0}}, "train_examples.two_moons must lie in .1,"),
+        ({"max_steps_per_epoch": 0}, "max_steps_per_epoch must lie in .1,"),
+        ({"divergence_loss": 0}, "epsilon.* must lie above 0 and below divergence_loss .0"),
+        ({"divergence_loss": 0.9}, "epsilon.digits must lie above 0 and below .* .0.9., got 1.0"),
         ({"optimizers": {"adan": 1}}, "unknown names .'adan'. in optimizers"),
         ({"init_schemes": {"kaiming": 1}}, "unknown names .'kaiming'. in init_schemes"),
         ({"activations": {"swish": 1}}, "unknown names .'swish'. in activations"),
@@ -288,9 +305,21 @@ def test_orthogonal_layers_are_orthonormal(mlp_settings: Build) -> None:
         ({"fixed": {"lr_schedule": "cosin"}}, "unknown names .'cosin'. in lr_schedule"),
         ({"fixed": {"init_scheme": "kaiming"}}, "unknown names .'kaiming'. in init_scheme"),
         ({"fixed": {"activation": "swish"}}, "unknown names .'swish'"),
-        ({"fixed": {"task": "digit"}}, "'digit'"),
+        ({"fixed": {"task": "digit"}}, "unknown names .'digit'. in fixed.task"),
         ({"fixed": {"architecture": "64-32-32"}}, "architecture"),
         ({"fixed": {"architecture": "64-32-x"}}, "architecture"),
+        ({"fixed": {"architecture": "64-30-10"}}, "multiples of 4 up to 4,096 .* 30 in 64-30-10"),
+        ({"fixed": {"architecture": "64-8192-10"}}, "multiples of 4 up to 4,096 .* got 8192"),
+        ({"fixed": {"optimizer": "sgd"}}, "momentum must be 0.0 for sgd .* got 0.9"),
+        ({"fixed": {"optimizer": "rmsprop"}}, "momentum must be 0.0 for rmsprop .* got 0.9"),
+        ({"fixed": {"optimizer": "adam", "momentum": 0.8}}, "must be 0.9 for adam .* got 0.8"),
+        ({"fixed": {"optimizer": "adamw", "momentum": 0.0}}, "must be 0.9 for adamw .* got 0.0"),
+        ({"widths": {**WIDTHS, "digits": 30}}, "multiples of 4 .* got 30"),
+        (
+            {"widths": {**WIDTHS, "two_moons": 4}},
+            "'2-4-1' has 17 parameters, expected more than 32",
+        ),
+        ({"widths": {**WIDTHS, "two_moons": 0}}, "unknown architecture '2-0-1'"),
         ({"fixed": {"batch_size": 7}}, "multiple of batch size 7"),
         ({"fixed": {"batch_size": 0}}, "batch_size"),
     ],
@@ -301,6 +330,65 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(
     with pytest.raises(UsageError, match=message) as caught:
         mlp_settings(**override)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.0e3])
+@pytest.mark.parametrize("task", WIDTHS)
+def test_every_epsilon_lies_above_zero_and_below_divergence(
+    mlp_settings: Build, small_params: dict[str, Any], task: str, value: float
+) -> None:
+    epsilon = {**small_params["mlp"]["epsilon"], task: value}
+    with pytest.raises(UsageError, match=f"epsilon.{task} must lie above 0 and below"):
+        mlp_settings(epsilon=epsilon)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "momentum", "nesterov"])
+def test_fixed_runs_record_the_momentum_that_swept_ones_would(
+    mlp_settings: Build, optimizer: str
+) -> None:
+    momentum = {"sgd": 0.0, "rmsprop": 0.0}.get(optimizer, 0.9)
+    fixed = {"optimizer": optimizer, "momentum": momentum}
+    plan = Mlp().plan(mlp_settings(runs=N_RUNS, fixed=fixed), ROOT_SEED).to_pandas()
+    recorded = plan[plan["optimizer"] == optimizer].groupby("cohort")["momentum"]
+    if optimizer in {"momentum", "nesterov"}:
+        assert (recorded.get_group("fixed") == momentum).all()
+    else:
+        assert (recorded.get_group("fixed") == recorded.get_group("swept").iloc[0]).all()
+
+
+@pytest.mark.parametrize("lanes", [2, 8, 64])
+@pytest.mark.parametrize("architecture", ["64-32-32-10", "2-256-256-1"])
+def test_lanes_take_the_memory_that_their_tensors_have(lanes: int, architecture: str) -> None:
+    """A narrow model's rows are its parameters, a wide one's four statistics a tensor and a sketch.
+
+    The bound may be above, for the optimizers that hold less.
+    """
+    n_params, epochs = Mlp().n_params(architecture), 50
+    tensors = Mlp().tensors(architecture)
+    widths = VectorColumns(tensors, torch.device("cpu")).widths
+    rows = LaneRows(VALIDATED_MEASURES, widths, lanes, epochs)
+    held = sum(values.nbytes for values in (rows._scalars, *rows._vectors.values()))
+    sizes = SimpleNamespace(lanes=lanes, runs=1_000, runs_per_shard=1_000, max_epochs=epochs)
+    assert lane_bytes(sizes, tensors) == held + 8 * 4 * lanes * n_params
+    few = SimpleNamespace(lanes=lanes, runs=1, runs_per_shard=1_000, max_epochs=epochs)
+    assert lane_bytes(few, tensors) * lanes == lane_bytes(sizes, tensors)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"lanes": 4_096, "max_epochs": 1_000},
+        {"max_epochs": 1_000_000},
+        {"lanes": 4_096, "widths": {"digits": 4_096}},
+    ],
+)
+def test_lanes_that_no_memory_holds_are_refused(
+    mlp_settings: Build, override: dict[str, Any]
+) -> None:
+    override = {"runs": 10_000, "runs_per_shard": 10_000, **override}
+    override["widths"] = {**WIDTHS, **override.get("widths", {})}
+    with pytest.raises(UsageError, match="GiB of each worker's memory, expected at most 4; lower"):
+        mlp_settings(**override)
 
 
 @pytest.mark.parametrize("missing", ["train_examples", "epsilon", "widths"])

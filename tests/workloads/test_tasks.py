@@ -131,10 +131,20 @@ def test_a_test_split_of_the_source_is_the_validation_part(n_train: int) -> None
     np.testing.assert_array_equal(task.valid_targets, data.valid_targets[:n_valid])
 
 
-@pytest.mark.parametrize("n_train", [60, 61])
+@pytest.mark.parametrize("n_train", [60, 61, 10_000])
 def test_too_few_examples_are_refused(n_train: int) -> None:
-    with pytest.raises(ValueError, match=f"expected more than {n_train} training examples, got 60"):
+    message = (
+        rf"at least {n_train + 1:,} examples \(one to hold out\), got 60; lower train_examples"
+    )
+    with pytest.raises(ValueError, match=message):
         from_dataset(table(), n_train, 0, flat=True)
+    from_dataset(table(), 59, 0, flat=True)
+
+
+def test_a_source_with_a_test_split_holds_none_of_its_examples_out() -> None:
+    assert len(from_dataset(images(test_split=True), 40, 0, flat=False).inputs) == 40
+    with pytest.raises(ValueError, match="at least 41 examples, got 40; lower train_examples"):
+        from_dataset(images(test_split=True), 41, 0, flat=False)
 
 
 @pytest.mark.parametrize(

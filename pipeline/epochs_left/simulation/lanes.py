@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 
 import numpy as np
@@ -33,10 +33,18 @@ _EVALUATED_AT_ONCE = 512
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fork:
+    """Where a run gives way to branches: its state, with sample orders of their own from there."""
+
+    epoch: int
+    order_keys: np.ndarray[tuple[int, int], np.dtype[np.uint32]]  # (K, 2), one key a branch
+
+
+@dataclass(frozen=True, kw_only=True)
 class LaneRun:
     """What a lane needs of a run; see `schema.RUNS`."""
 
-    position: int  # in the engine's runs
+    position: int  # in the engine's runs; of a branch, among the branches of its run
     params: FloatArray  # theta_0, (n_params,)
     order_key: np.ndarray[tuple[int], np.dtype[np.uint32]]
     activation: str
@@ -45,6 +53,18 @@ class LaneRun:
     momentum: float
     weight_decay: float
     weight_decay_mode: str
+    fork: Fork | None = None
+
+    def forks_at(self, epoch: int) -> bool:
+        """Say whether the run gives way to its branches at ``epoch``."""
+        return self.fork is not None and self.fork.epoch == epoch
+
+    def heirs(self, epoch: int) -> list[LaneRun]:
+        """Return what trains on from ``epoch``: the run's branches if it forks there, or itself."""
+        if self.fork is None or not self.forks_at(epoch):
+            return [self]
+        keys = self.fork.order_keys
+        return [replace(self, position=i, order_key=keys[i], fork=None) for i in range(len(keys))]
 
 
 class Lanes:
@@ -127,7 +147,7 @@ class Lanes:
             self.tensors[name][slot] = value
 
     def select(self, keep: Sequence[int]) -> None:
-        """Keep these lanes, in this order."""
+        """Keep these lanes, in this order; one that is named twice becomes two of equal state."""
         order = np.asarray(keep, dtype=np.int64)
         self.runs = [self.runs[slot] for slot in keep]
         self.epochs, self.path_length = self.epochs[order], self.path_length[order]

@@ -11,7 +11,7 @@ import ctypes
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.dynamics.criterion import RUNNING, Criterion, outcome_code
 from epochs_left.dynamics.schedules import learning_rates
 from epochs_left.simulation.engine import EpochBlock, Outcomes, TrainingJob
-from epochs_left.simulation.lanes import LaneRun, Lanes
+from epochs_left.simulation.lanes import Fork, LaneRun, Lanes
 from epochs_left.simulation.networks import NETWORKS, Examples
 from epochs_left.simulation.recording import LaneRows, VectorColumns
 from epochs_left.workloads import TaskData, Workload
@@ -50,9 +50,35 @@ def build_engine(workload: Workload, job: TrainingJob) -> LockstepEngine:
     return LockstepEngine(workload, job)
 
 
+def branch_outcomes(
+    workload: Workload,
+    job: TrainingJob,
+    epoch: int,
+    order_keys: np.ndarray[tuple[int, int], np.dtype[np.uint32]],
+) -> Outcomes:
+    """Train branches of one run; see `branching.BranchingModule`.
+
+    The run trains up to its fork once; there its lane is copied, with all of its state.
+    """
+    (run,) = _lane_runs(workload, job)
+    trunk = replace(run, fork=Fork(epoch=epoch, order_keys=order_keys))
+    with _prepared_process():
+        examples = _on_device(job.data[job.runs["task"][0].as_py()], job.device)
+        batch_size = job.runs["batch_size"][0].as_py()
+        pool = LanePool(workload, job, examples, [trunk], batch_size, keep_rows=False)
+        ended = [branch for some in pool.train() for branch in some]
+    ended.sort(key=lambda branch: branch.position)
+    return Outcomes(
+        code=np.array([branch.code for branch in ended], dtype=np.int8),
+        epoch=np.array([branch.epoch for branch in ended], dtype=np.int32),
+        loss=np.array([branch.loss for branch in ended]),
+        grad_norm=np.array([branch.grad_norm for branch in ended]),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """A run that has ended: how, and its epoch rows."""
+    """A run that has ended: how, and its epoch rows if they were kept."""
 
     position: int
     code: int
@@ -168,6 +194,8 @@ class LanePool:
         The runs, in the order in which lanes take them.
     batch_size
         Examples a step.
+    keep_rows
+        Whether epoch rows are recorded; else it is known only how each run ended.
     """
 
     def __init__(
@@ -177,6 +205,8 @@ class LanePool:
         examples: Examples,
         runs: Sequence[LaneRun],
         batch_size: int,
+        *,
+        keep_rows: bool = True,
     ) -> None:
         architecture = job.runs["architecture"][0].as_py()
         tensors = workload.tensors(architecture)
@@ -188,7 +218,11 @@ class LanePool:
         criterion = _criterion(job, exact_gradient=self._lanes.full_batch)
         self._limits = astuple(criterion)
         self._measures = workload.measures
-        self._rows = LaneRows(self._measures, self._vectors.widths, lanes, criterion.max_epochs)
+        self._rows = (
+            LaneRows(self._measures, self._vectors.widths, lanes, criterion.max_epochs)
+            if keep_rows
+            else None
+        )
         self._buffers = list(range(lanes))  # which row buffer each lane writes to
         self._queue = deque(runs)
 
@@ -197,15 +231,35 @@ class LanePool:
         lanes = self._lanes
         self._refill()
         while any(lanes.runs):
+            self._fork()
             batch_loss = lanes.begin_epoch()
             measured = lanes.measure(batch_loss if lanes.batch_loss_is_exact else None)
-            self._record(measured)
+            if self._rows is not None:
+                self._record(measured, self._rows)
+            lanes.pending[:] = False
             yield self._end(measured)
             # fresh lanes want the row of their initialisation before any lane goes on
             if not self._refill() and any(lanes.runs):
                 lanes.finish_epoch()
 
-    def _record(self, measured: dict[str, FloatArray]) -> None:
+    def _fork(self) -> None:
+        """Replace the runs that have reached their fork by their branches, in equal states."""
+        lanes = self._lanes
+        running = [
+            (slot, run, int(lanes.epochs[slot]))
+            for slot, run in enumerate(lanes.runs)
+            if run is not None
+        ]
+        if not any(run.forks_at(epoch) for _, run, epoch in running):
+            return
+        heirs = [(slot, heir) for slot, run, epoch in running for heir in run.heirs(epoch)]
+        slots = [slot for slot, _ in heirs]
+        padding = self._rounded_up(len(slots)) - len(slots)
+        self._select(slots + slots[:1] * padding)
+        lanes.runs = [*(heir for _, heir in heirs), *[None] * padding]
+        self._refill()
+
+    def _record(self, measured: dict[str, FloatArray], rows: LaneRows) -> None:
         """Write the rows of the lanes that have reached an epoch."""
         lanes = self._lanes
         tensors = lanes.tensors
@@ -213,13 +267,12 @@ class LanePool:
         scalars = np.stack([measured[name] for name in self._measures])
         running = np.array([run is not None for run in lanes.runs])
         slots = np.flatnonzero(lanes.pending & running)
-        self._rows.write(
+        rows.write(
             np.array(self._buffers)[slots],
             lanes.epochs[slots],
             scalars[:, slots],
             {name: values[slots] for name, values in vectors.items()},
         )
-        lanes.pending[:] = False
 
     def _end(self, measured: dict[str, FloatArray]) -> list[EndedRun]:
         """Take the runs that have met the criterion out of their lanes."""
@@ -238,11 +291,17 @@ class LanePool:
                         epoch=epoch,
                         loss=loss,
                         grad_norm=grad_norm,
-                        columns=self._rows.take(self._buffers[slot], epoch + 1),
+                        columns=self._rows_of(slot),
                     )
                 )
                 self._lanes.runs[slot] = None
         return ended
+
+    def _rows_of(self, slot: int) -> dict[str, FloatArray]:
+        """Return the rows of the run in a lane, none if they are not kept."""
+        if self._rows is None:
+            return {}
+        return self._rows.take(self._buffers[slot], int(self._lanes.epochs[slot]) + 1)
 
     def _refill(self) -> bool:
         """Give free lanes to waiting runs, or drop them; return whether any run was loaded."""
@@ -257,10 +316,14 @@ class LanePool:
         padding = idle[: self._rounded_up(len(running)) - len(running)]
         kept = sorted(running + padding, key=lambda slot: keys[slot])
         if kept != list(range(len(lanes.runs))):
-            lanes.select(kept)
-            self._buffers = [self._buffers[slot] for slot in kept]
+            self._select(kept)
         lanes.arrange()
         return loaded
+
+    def _select(self, slots: Sequence[int]) -> None:
+        """Keep these lanes, in this order."""
+        self._lanes.select(slots)
+        self._buffers = [self._buffers[slot] for slot in slots]
 
     def _rounded_up(self, lanes: int) -> int:
         return -(-lanes // self._lane_step) * self._lane_step

@@ -9,7 +9,7 @@ Arithmetic is float64 (in float32 the stuck test at 1e-8 never fires); records a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,15 @@ class NeuronRuns:
     nesterov: np.ndarray[tuple[int], np.dtype[np.bool_]]  # (n,)
     online: np.ndarray[tuple[int], np.dtype[np.bool_]]  # (n,): one example a step, else all four
     order_key: np.ndarray[tuple[int, int], np.dtype[np.uint32]]  # (n, 2)
+    fork: OrderFork | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFork:
+    """Where n runs change to sample orders of another key, which makes them branches of a run."""
+
+    epoch: IntArray  # (n,), passes under the run's own key
+    order_key: np.ndarray[tuple[int, int], np.dtype[np.uint32]]  # (n, 2), of the passes after it
 
 
 def build_engine(workload: Workload, job: TrainingJob) -> NeuronEngine:
@@ -52,23 +61,44 @@ def build_engine(workload: Workload, job: TrainingJob) -> NeuronEngine:
     UsageError
         For a device other than the CPU.
     """
+    return NeuronEngine(_neuron_runs(workload, job), job.settings.criterion)
+
+
+def branch_outcomes(
+    workload: Workload,
+    job: TrainingJob,
+    epoch: int,
+    order_keys: np.ndarray[tuple[int, int], np.dtype[np.uint32]],
+) -> Outcomes:
+    """Train branches of one run; see `branching.BranchingModule`.
+
+    Each branch is trained from the run's start: at this speed, a state is not worth keeping.
+    """
+    n = len(order_keys)
+    repeated = replace(job, runs=job.runs.take(np.zeros(n, dtype=np.int64)))
+    fork = OrderFork(epoch=np.full(n, epoch), order_key=order_keys)
+    runs = replace(_neuron_runs(workload, repeated), fork=fork)
+    engine = NeuronEngine(runs, job.settings.criterion, block_rows=1)  # nobody reads the rows
+    for _ in engine.blocks(n):
+        pass
+    return engine.outcomes
+
+
+def _neuron_runs(workload: Workload, job: TrainingJob) -> NeuronRuns:
     if job.device != "cpu":
         raise UsageError(f"the neuron is compiled for the CPU, got device {job.device!r}")
     runs = job.runs
     activations = [ACTIVATIONS.index(name) for name in runs["activation"].to_pylist()]
     optimizers = runs["optimizer"].to_numpy(zero_copy_only=False)
-    return NeuronEngine(
-        NeuronRuns(
-            n_hidden=n_hidden(runs["architecture"][0].as_py()),
-            activation=np.array(activations),
-            params=workload.initial_params(runs, job.root_seed),
-            lr=runs["lr"].to_numpy(),
-            momentum=runs["momentum"].to_numpy(),
-            nesterov=optimizers == "nesterov",
-            online=runs["batch_size"].to_numpy() == 1,
-            order_key=order_keys(runs, job.root_seed),
-        ),
-        job.settings.criterion,
+    return NeuronRuns(
+        n_hidden=n_hidden(runs["architecture"][0].as_py()),
+        activation=np.array(activations),
+        params=workload.initial_params(runs, job.root_seed),
+        lr=runs["lr"].to_numpy(),
+        momentum=runs["momentum"].to_numpy(),
+        nesterov=optimizers == "nesterov",
+        online=runs["batch_size"].to_numpy() == 1,
+        order_key=order_keys(runs, job.root_seed),
     )
 
 
@@ -110,6 +140,9 @@ class NeuronEngine:
         block_rows: int = BLOCK_ROWS,
     ) -> None:
         n = runs.lr.size
+        fork = runs.fork or OrderFork(
+            epoch=np.full(n, criterion.max_epochs), order_key=runs.order_key
+        )
         # Copies of one memory layout: Arrow's arrays are read-only, and would be compiled for anew.
         self._runs = (
             runs.activation.astype(np.int64),
@@ -118,7 +151,8 @@ class NeuronEngine:
             runs.momentum.astype(np.float64),
             runs.nesterov.astype(np.bool_),
             runs.online.astype(np.bool_),
-            runs.order_key.astype(np.uint32, order="C"),
+            np.stack([runs.order_key, fork.order_key], axis=1).astype(np.uint32),
+            fork.epoch.astype(np.int64),
         )
         self._n_hidden = runs.n_hidden
         self._thresholds = (

@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
+from epochs_left.compiled import compiled
 from epochs_left.dynamics.criterion import RUNNING, outcome_code
 from epochs_left.dynamics.xor import N_EXAMPLES, XOR_INPUTS, XOR_TARGETS
 from epochs_left.schema import EPOCH_MEASURES
-from epochs_left.simulation.compiled import compiled
 from epochs_left.simulation.orders import PERMUTATIONS, order_index
 
 N_MEASURES = len(EPOCH_MEASURES)
@@ -44,10 +44,20 @@ def _sign(z):  # type: ignore[no-untyped-def]
     return 1.0 if z > 0.0 else (-1.0 if z < 0.0 else 0.0)
 
 
+@partial(compiled, inline=True)
+def _order(run, epoch, order_keys, forks):  # type: ignore[no-untyped-def]
+    """Return the row of ``PERMUTATIONS`` for the pass that ends at ``epoch``.
+
+    ``order_keys`` has shape ``(n, 2, 2)``: the run's key up to its fork, and the one after it.
+    """
+    part = 1 if epoch > forks[run] else 0
+    return order_index(epoch, order_keys[run, part, 0], order_keys[run, part, 1])
+
+
 @compiled
 def _train_unit(run, row, runs, limits, out, outcomes):  # type: ignore[no-untyped-def]
     """Train the unit |w.x + b|; everything that an epoch touches stays in registers."""
-    _, params, lrs, momenta, nesterovs, onlines, order_keys = runs
+    _, params, lrs, momenta, nesterovs, onlines, order_keys, forks = runs
     epsilon, delta, divergence_loss, max_epochs = limits
     run_column, epoch_column, columns = out
     w1, w2, b = params[run, 0], params[run, 1], params[run, 2]
@@ -108,7 +118,7 @@ def _train_unit(run, row, runs, limits, out, outcomes):  # type: ignore[no-untyp
             else:
                 w1, w2, b = w1 - lr * v1, w2 - lr * v2, b - lr * v3
         else:
-            order = order_index(epoch, order_keys[run, 0], order_keys[run, 1])
+            order = _order(run, epoch, order_keys, forks)
             for i in range(N_EXAMPLES):
                 k = PERMUTATIONS[order, i]
                 x1, x2 = XOR_INPUTS[k, 0], XOR_INPUTS[k, 1]
@@ -193,7 +203,7 @@ def _distance(vector, other):  # type: ignore[no-untyped-def]
 @compiled
 def _train_hidden(run, row, n_hidden, runs, limits, out, outcomes):  # type: ignore[no-untyped-def]
     """Train a network with one hidden layer."""
-    activations, params, lrs, momenta, nesterovs, onlines, order_keys = runs
+    activations, params, lrs, momenta, nesterovs, onlines, order_keys, forks = runs
     epsilon, delta, divergence_loss, max_epochs = limits
     run_column, epoch_column, columns = out
     lr, momentum, nesterov = lrs[run], momenta[run], nesterovs[run]
@@ -241,7 +251,7 @@ def _train_hidden(run, row, n_hidden, runs, limits, out, outcomes):  # type: ign
         if not online:
             _step(theta, velocity, grad, lr, momentum, nesterov)
         else:
-            order = order_index(epoch, order_keys[run, 0], order_keys[run, 1])
+            order = _order(run, epoch, order_keys, forks)
             for i in range(N_EXAMPLES):
                 grad[:] = 0.0
                 _backpropagate(theta, grad, units, PERMUTATIONS[order, i], 1.0, activation)

@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 from numba import uint32, uint64
 
-from epochs_left.simulation.compiled import compiled
+from epochs_left.compiled import compiled
 
 #: The 24 orders of the four XOR examples, shape ``(24, 4)``.
 PERMUTATIONS = np.array(list(itertools.permutations(range(4))), dtype=np.int64)

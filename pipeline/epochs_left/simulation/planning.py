@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from epochs_left.compiled import source_fingerprint
 from epochs_left.errors import UsageError
 from epochs_left.schema import SCHEMA_VERSION
-from epochs_left.simulation.compiled import source_fingerprint
+from epochs_left.simulation.devices import processor
 from epochs_left.storage.datasets import load_dataset, load_text
+from epochs_left.storage.params import PARAMS
 from epochs_left.workloads import WORKLOADS, Source, TaskData, Workload
 
 #: Sources whose edit must make new shards: whatever determines a row.
 _SOURCES = (
+    "compiled.py",
     "dynamics",
     "schema.py",
     "seeding.py",
@@ -39,8 +42,28 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-def task_data(family: str, settings: Any, root_seed: int) -> dict[str, TaskData]:
+#: Settings that no byte on the CPU depends on: another value finds the same shards.
+_WITHOUT_EFFECT = ("lanes",)
+
+
+def environment() -> dict[str, Any]:
+    """Return what the bytes of a shard depend on besides its settings: code, libraries, processor.
+
+    The processor is asked for when it is wanted: the answer is PyTorch's, whose import takes
+    seconds that a compiled engine need not wait for.
+    """
+    return {**ENVIRONMENT, "processor": processor()}
+
+
+def task_data(
+    family: str, settings: Any, root_seed: int, tasks: Collection[str] | None = None
+) -> dict[str, TaskData]:
     """Read and prepare the examples of every task that the engine does not have.
+
+    Parameters
+    ----------
+    tasks
+        Tasks to read; None: those of the plan, which is made for it.
 
     Raises
     ------
@@ -51,14 +74,16 @@ def task_data(family: str, settings: Any, root_seed: int) -> dict[str, TaskData]
     """
     workload = WORKLOADS[family]
     sources = workload.sources(settings)
-    plan = workload.plan(settings, root_seed)
+    if tasks is None:
+        tasks = set(workload.plan(settings, root_seed)["task"].to_pylist())
     found = {}
-    for task in sorted(set(plan["task"].to_pylist())):
+    for task in sorted(tasks):
         read = _read(sources[task]) if task in sources else None
         try:
             data = workload.task_data(task, settings, read, root_seed)
         except ValueError as error:
-            raise UsageError(f"params.yaml: {family}, task {task}: {error}") from None
+            where = f" from {sources[task].path}" if task in sources and sources[task].path else ""
+            raise UsageError(f"{PARAMS}: {family}: task {task}{where}: {error}") from None
         if data is not None:
             found[task] = data
     return found
@@ -81,17 +106,35 @@ def cut(workload: Workload, plan: pa.Table, runs_per_shard: int) -> Iterator[pa.
 
 
 def identity_of(
-    family: str, settings: Any, root_seed: int, data: Mapping[str, TaskData], device: str
+    family: str, settings: Any, root_seed: int, data: Mapping[str, TaskData], gpu: str
 ) -> dict[str, Any]:
-    """Everything that determines the bytes of a family's shards."""
+    """Return everything that determines the bytes of a family's shards.
+
+    Parameters
+    ----------
+    gpu
+        Name of the GPU that trains; empty for the CPU.
+    """
+    # which kernel a GPU's library takes may depend on the number of matrices
+    idle = () if gpu else _WITHOUT_EFFECT
     return {
         "schema_version": SCHEMA_VERSION,
         "family": family,
         "root_seed": root_seed,
-        "settings": asdict(settings),
+        "settings": {name: v for name, v in asdict(settings).items() if name not in idle},
         "data": {task: _digest(examples) for task, examples in data.items()},
-        **ENVIRONMENT,
-        "device": device.partition(":")[0],
+        **environment(),
+        "device": "cuda" if gpu else "cpu",
+        "gpu": gpu,
+    }
+
+
+def tensors_of(workload: Workload, plan: pa.Table) -> dict[str, list[list[Any]]]:
+    """Return name and shape of each tensor of each architecture in the plan, in recorded order."""
+    architectures = sorted(set(plan["architecture"].to_pylist()))
+    return {
+        name: [[tensor.name, list(tensor.shape)] for tensor in workload.tensors(name)]
+        for name in architectures
     }
 
 

@@ -10,7 +10,7 @@ import json
 import platform
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.errors import ModelError
+from epochs_left.errors import ModelError, UsageError
 from epochs_left.parallel import Progress, cluster_map, no_progress, parallel_map, worker_folder
 from epochs_left.schema import OUTCOMES, RUNS, epochs_schema
 from epochs_left.seeding import content_id
+from epochs_left.simulation.devices import accelerator, check_device
 from epochs_left.simulation.engine import Engine, TrainingJob, engine_module
-from epochs_left.simulation.planning import ENVIRONMENT, cut, identity_of, task_data
-from epochs_left.storage.atomic import remove_temporaries
+from epochs_left.simulation.planning import cut, environment, identity_of, task_data, tensors_of
+from epochs_left.storage.atomic import make_writable, remove_temporaries
 from epochs_left.storage.epoch_shards import ShardWriter
 from epochs_left.storage.locks import locked
 from epochs_left.storage.packed_shards import PackedShard, pack_shard, unpack_shard
@@ -113,21 +114,28 @@ def simulate_family(
 
     Raises
     ------
+    UsageError
+        If the device is not to be had, or the settings ask for what a data set does not hold.
     InputOutputError
         If another process simulates the same family, a file cannot be written, or a cluster is
         lost.
     ModelError
-        If a cluster has other code or libraries.
+        If a cluster has other code, libraries or processors.
+    KeyboardInterrupt
+        With a message that says what is kept.
     """
-    work_root.mkdir(parents=True, exist_ok=True)
+    workload = WORKLOADS[family]
+    check_device(execution.device, workload.engine)
+    make_writable(folder.parent)
+    make_writable(work_root)
     with locked(work_root / f"{family}.lock"):
-        data = task_data(family, settings, root_seed)
-        identity = identity_of(family, settings, root_seed, data, execution.device)
+        plan = workload.plan(settings, root_seed)
+        data = task_data(family, settings, root_seed, set(plan["task"].to_pylist()))
+        identity = identity_of(family, settings, root_seed, data, _gpu(execution))
         work = work_root / f"{family}-{content_id({'identity': json.dumps(identity)})}"
         work.mkdir(exist_ok=True)
         remove_temporaries(work)
         remove_temporaries(folder.parent, folder.name)
-        plan = WORKLOADS[family].plan(settings, root_seed)
         tasks = [
             ShardTask(
                 family=family,
@@ -138,17 +146,51 @@ def simulate_family(
                 data={task: data[task] for task in set(runs["task"].to_pylist()) & set(data)},
                 execution=execution,
             )
-            for number, runs in enumerate(cut(WORKLOADS[family], plan, settings.runs_per_shard))
+            for number, runs in enumerate(cut(workload, plan, settings.runs_per_shard))
         ]
-        with closing(_trained(tasks, work, data, execution)) as trained:
-            shards = list(progress(trained, len(tasks), family))
-        manifest = publish_family(folder, sorted(shards, key=lambda shard: shard.name), identity)
+        common = ClusterCommon(data=data, environment={**environment(), "gpu": identity["gpu"]})
+        with (
+            _saying_what_is_kept(work, len(tasks)),
+            closing(_trained(tasks, work, common, execution)) as trained,
+        ):
+            shards = sorted(progress(trained, len(tasks), family), key=lambda shard: shard.name)
+        described = {**identity, "tensors": tensors_of(workload, plan)}
+        manifest = publish_family(folder, shards, described)
         prune_work_folders(work_root, family, keep=work)
     return manifest
 
 
+@contextmanager
+def _saying_what_is_kept(work: Path, n_shards: int) -> Generator[None, None, None]:
+    """Give an interrupt a message: what it did not cost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = len(list(work.glob("epochs-*.json")))
+        raise KeyboardInterrupt(
+            f"{kept} of {n_shards} shards are kept in {work}; repeat the command to go on"
+        ) from None
+
+
+def _gpu(execution: Execution) -> str:
+    """Return the name of the GPU that will train, here or on a cluster; empty for the CPU."""
+    if execution.scheduler is None or execution.device == "cpu":
+        return accelerator(execution.device)
+    asked = cluster_map(_gpu_far_away, [execution.device], None, execution.scheduler)
+    (name,) = asked
+    return name
+
+
+def _gpu_far_away(device: str, common: None) -> str:
+    del common
+    try:
+        return accelerator(device)
+    except UsageError as error:
+        raise UsageError(f"worker {platform.node()}: {error}") from None
+
+
 def _trained(
-    tasks: Sequence[ShardTask], work: Path, data: Mapping[str, TaskData], execution: Execution
+    tasks: Sequence[ShardTask], work: Path, common: ClusterCommon, execution: Execution
 ) -> Generator[FinishedShard, None, None]:
     """Yield the shard of each task as it is finished, by processes here or on a cluster."""
     if execution.scheduler is None:
@@ -162,7 +204,6 @@ def _trained(
         else:
             yield finished
     if left:
-        common = ClusterCommon(data=data, environment=ENVIRONMENT)
         with closing(cluster_map(train_far_away, left, common, execution.scheduler)) as arriving:
             for packed in arriving:
                 yield unpack_shard(packed, work)
@@ -209,24 +250,26 @@ def train_far_away(task: ShardTask, common: ClusterCommon) -> PackedShard:
 
     Raises
     ------
+    UsageError
+        If the worker has no such device.
     ModelError
-        If the worker's code or libraries are not those of the client: its bytes might differ.
+        If its code, libraries, processor or GPU are not the expected ones: its bytes might differ.
     """
-    _check_environment(common.environment)
+    _check_environment(common.environment, _gpu_far_away(task.execution.device, None))
     with worker_folder() as folder:
         here = replace(task, path=folder / task.path.name, data=common.data)
         return pack_shard(train_shard(here))
 
 
-def _check_environment(expected: Mapping[str, Any]) -> None:
-    mine, wanted = _flat(ENVIRONMENT), _flat(expected)
+def _check_environment(expected: Mapping[str, Any], gpu: str) -> None:
+    mine, wanted = _flat({**environment(), "gpu": gpu}), _flat(expected)
     others = [
         f"{name} {mine[name]}, not {wanted[name]}" for name in mine if mine[name] != wanted[name]
     ]
     if others:
         raise ModelError(
             f"worker {platform.node()} has {'; '.join(others)}: its shards might differ; "
-            "install the same release with the same constraints.txt there"
+            "install the same release with the same constraints.txt there, or leave it out"
         )
 
 

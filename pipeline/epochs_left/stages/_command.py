@@ -73,13 +73,20 @@ def run_stage(main: Callable[[], None]) -> None:
     try:
         main()
     except EpochsLeftError as error:
-        print(f"epochs-left: error: {error}{_quarantined(error)}", file=sys.stderr)  # noqa: T201
+        say(f"error: {error}{_quarantined(error)}")
         sys.exit(error.exit_code)
     except OSError as error:
-        print(f"epochs-left: error: {error}; look at the file and repeat", file=sys.stderr)  # noqa: T201
+        say(f"error: {error}; look at the file and repeat")
         sys.exit(InputOutputError.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            say(f"interrupted: {interrupt}")
         sys.exit(_INTERRUPTED)
+
+
+def say(text: str) -> None:
+    """Tell a person, in one line on stderr."""
+    print(f"epochs-left: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _quarantined(error: EpochsLeftError) -> str:

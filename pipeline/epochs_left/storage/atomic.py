@@ -24,6 +24,8 @@ from epochs_left.errors import InputOutputError
 # What `temporary_beside` adds to a name.
 _HEX_DIGIT, _ID_LENGTH = "[0-9a-f]", 12
 
+_PROBE = "probe"
+
 # Linux: linux/fcntl.h and linux/fs.h.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -49,6 +51,28 @@ def remove_temporaries(folder: Path, name: str = "*") -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder where there is none, and see that a file can be written there.
+
+    For what takes hours: a folder that refuses its result should say so before.
+
+    Raises
+    ------
+    InputOutputError
+        If it cannot be made, or nothing can be written there.
+    """
+    probe = temporary_beside(folder / _PROBE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(folder, _PROBE)
+        try:
+            probe.write_bytes(b"anything")
+        finally:  # a full disk has room for its name
+            probe.unlink(missing_ok=True)  # another process may have removed it
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:

@@ -196,8 +196,12 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def known_bundles(folder: Path) -> list[str]:
-    """Return the names of the bundles in ``folder``, in alphabetical order."""
-    return sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}"))
+    """Return the names of the bundles below ``folder``, in alphabetical order.
+
+    A bundle lies in the folder or one level deeper; its name is the path from the folder.
+    """
+    found = [*folder.glob(f"[!.]*/{MANIFEST}"), *folder.glob(f"[!.]*/[!.]*/{MANIFEST}")]
+    return sorted(path.parent.relative_to(folder).as_posix() for path in found)
 
 
 def sha256(data: bytes) -> str:

@@ -8,11 +8,9 @@ file was written.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.errors import InputOutputError, IntegrityError
 from epochs_left.schema import MAX_SCALAR_PARAMS, scalar_param_names
+from epochs_left.storage.atomic import sync_file, sync_folder, temporary_beside
 
 _HASH_CHUNK = 1 << 24
 
@@ -64,7 +63,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+        self._temporary = temporary_beside(path)
         self._schema = schema
         self._digests = {name: hashlib.sha256() for name in self._schema.names}
         self._rows = 0
@@ -120,10 +119,10 @@ class ShardWriter:
         """Close, flush and rename the shard; return what identifies it."""
         try:
             self._writer.close()
-            with self._temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(self._temporary)
             sha256 = file_sha256(self._temporary)
             self._temporary.replace(self._path)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise self._failed(error) from error
         return ShardHashes(rows=self._rows, sha256=sha256, data_sha256=self._data_sha256())
@@ -202,6 +201,20 @@ class EpochRows:
         """Parameters, shape ``(N, P)``, float32; KeyError for wide models."""
         return self.vectors["params"]
 
+    def take_runs(self, members: IntArray) -> EpochRows:
+        """Return the rows of some of the runs, in the order of ``members``."""
+        starts = (np.cumsum(self.lengths) - self.lengths)[members]
+        lengths = self.lengths[members]
+        offsets = np.cumsum(lengths) - lengths
+        cells = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+        return EpochRows(
+            run_ids=[self.run_ids[i] for i in members],
+            lengths=lengths,
+            epoch=self.epoch[cells],
+            measures={name: values[cells] for name, values in self.measures.items()},
+            vectors={name: values[cells] for name, values in self.vectors.items()},
+        )
+
 
 def read_shard(path: Path) -> Iterator[EpochRows]:
     """Yield a shard's row groups, checking the page checksums.
@@ -217,7 +230,8 @@ def read_shard(path: Path) -> Iterator[EpochRows]:
                 yield _epoch_rows(file.read_row_group(group))
     except (OSError, pa.ArrowInvalid) as error:
         raise IntegrityError(
-            f"shard {path} is damaged ({str(error).splitlines()[0]}); delete it and run again"
+            f"shard {path} is damaged ({str(error).splitlines()[0]}); delete it and run again",
+            path,
         ) from error
 
 

@@ -30,7 +30,7 @@ SKOPS = ".skops"
 TRUSTED_TYPES = (
     "epochs_left.regressors._transforms.BoundToTraining",
     "epochs_left.regressors._transforms.Powers",
-    "epochs_left.regressors.theory.FirstFeature",
+    "epochs_left.regressors._first_feature.FirstFeature",
     "numpy.dtype",
     "sklearn.tree._tree.Tree",
 )

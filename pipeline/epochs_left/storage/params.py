@@ -21,12 +21,20 @@ def load_params(path: Path = PARAMS) -> dict[str, Any]:
     InputOutputError
         If the file cannot be read.
     UsageError
-        If it is not YAML, holds a key twice, or is no mapping.
+        If it is not UTF-8 or not YAML, holds a key twice, or is no mapping.
     """
     try:
-        params = YAML(typ="safe", pure=True).load(path.read_text())
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputOutputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputOutputError(
+            f"cannot read {path}: {error.strerror}; expected a file of parameters, run this in "
+            "the checkout, where dvc.yaml is"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x} at "
+            f"{error.start:,}; save the file as UTF-8"
+        ) from error
     except YAMLError as error:
         problem = " ".join(str(error).split())
         raise UsageError(f"{path}: not valid YAML: {problem}") from error
@@ -56,5 +64,5 @@ def merged(params: dict[str, Any], overrides: dict[str, Any], where: str = "") -
 
 def write_params(path: Path, params: dict[str, Any]) -> None:
     """Write parameters as YAML."""
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(params, file)

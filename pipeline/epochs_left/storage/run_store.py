@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,11 +89,12 @@ def publish_family(
     shards
         Finished shards in canonical order.
     identity
-        Everything that determines the bytes; kept in the manifest.
+        Everything that determines the bytes, and what readers need to know of them; kept in the
+        manifest.
 
     Returns
     -------
-    The manifest: rows, runs, hashes of files and rows, bytes.
+    The manifest: runs by outcome, rows, hashes of files and rows, bytes.
     """
     runs = pa.concat_tables([shard.runs for shard in shards])
     with replaced_folder(folder) as temporary:
@@ -112,6 +114,7 @@ def _manifest(
     return {
         **identity,
         "n_runs": runs.num_rows,
+        "outcomes": dict(sorted(Counter(runs["outcome"].to_pylist()).items())),
         "n_rows": sum(shard.hashes.rows for shard in shards),
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "data_sha256": hashlib.sha256("".join(row_hashes).encode()).hexdigest(),

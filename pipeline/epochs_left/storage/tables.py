@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def write_result(path: Path, value: Any) -> None:
 
 
 def result_files(folder: Path) -> list[Path]:
-    """Return the files of a folder of results, in alphabetical order.
+    """Return the files below a folder of results, in alphabetical order.
 
     Raises
     ------
@@ -44,7 +45,9 @@ def result_files(folder: Path) -> list[Path]:
         If there is no such folder.
     """
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        os.scandir(folder).close()  # says what is wrong with it; rglob would find nothing
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path for path in files if not path.name.startswith("."))
     except OSError as error:
         raise _missing(folder, error) from error
 

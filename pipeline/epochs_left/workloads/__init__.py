@@ -62,8 +62,8 @@ class Tensor:
     shape
         Shape in which the parameter vector holds it, row-major.
     kind
-        ``"weight"``, ``"bias"`` (of the weight before it), ``"scale"`` and ``"shift"`` (of a
-        normalisation), or ``"embedding"``.
+        ``"weight"``, ``"kernel"`` (of a convolution), ``"bias"`` (of the weight before it),
+        ``"scale"`` and ``"shift"`` (of a normalisation), or ``"embedding"``.
     fan_in, fan_out
         Inputs and outputs of each unit, for the initialisation schemes; 0 where there are none.
     """
@@ -95,7 +95,7 @@ class Workload(Protocol):
     name: ClassVar[str]
     #: Settings dataclass, checked when built.
     settings_type: ClassVar[type[Any]]
-    #: Name of the engine that trains the family (`simulation.engines`).
+    #: Name of the engine that trains the family (`simulation.engine`).
     engine: ClassVar[str]
     #: Float columns of its epoch rows.
     measures: ClassVar[tuple[str, ...]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from epochs_left.workloads import Source, TaskData, Tensor, blocks_of
 from epochs_left.workloads._initialisation import NETWORK_SCHEMES, kernel_weights
 from epochs_left.workloads._sweep import (
     check_limits,
+    check_names,
     check_weights,
     choose,
     lineage_points,
@@ -49,6 +50,10 @@ FULL_BATCH = "full"
 _EMBEDDING_STD = 0.1
 _WITH_MOMENTUM = {"momentum", "nesterov"}
 _ADAM_BETA1 = 0.9  # Kingma and Ba 2015, Algorithm 1; recorded in the column momentum
+#: Momentum of the optimizers that leave no choice.
+_MOMENTUM = {"sgd": 0.0, "rmsprop": 0.0, "adam": _ADAM_BETA1, "adamw": _ADAM_BETA1}
+_MAX_MOMENTUM = 0.9999
+_MAX_LR = 1e6  # far above any rate at which anything converges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +72,21 @@ class FixedSettings:
 
     def __post_init__(self) -> None:
         check_range("lr", self.lr, 1e-9, 1e3)
-        check_range("momentum", self.momentum, 0, 0.9999)
+        check_range("momentum", self.momentum, 0, _MAX_MOMENTUM)
         check_weights("optimizer", {self.optimizer: 1}, OPTIMIZERS)
+        expected = _MOMENTUM.get(self.optimizer, self.momentum)
+        if self.momentum != expected:
+            raise ValueError(
+                f"momentum must be {expected} for {self.optimizer} (for adam and adamw it is "
+                f"beta1), got {self.momentum}"
+            )
         check_weights("lr_schedule", {self.lr_schedule: 1}, SCHEDULES)
         check_range("batch_size", self.batch_size, 1, 1_000_000_000)
         check_weights("init_scheme", {self.init_scheme: 1}, NETWORK_SCHEMES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
+class NetworkSettings(ABC):
     """The sweep of a network family; reasons and units stand in params.yaml."""
 
     runs: int
@@ -108,24 +119,52 @@ class NetworkSettings:
         check_range("runs_per_shard", self.runs_per_shard, 1, 1_000_000)
         check_range("lanes", self.lanes, 2, 4_096)  # one lane rounds otherwise than several
         check_range("delta", self.delta, 0, 1)
-        check_range("divergence_loss", self.divergence_loss, 0, 1e30)
-        for rule in sorted({OPTIMIZERS[name] for name in self.optimizers if name in OPTIMIZERS}):
-            check_limits(f"lr.{rule}", self.lr.get(rule, ()))
-        check_limits("momentum", self.momentum)
-        check_limits("weight_decay", self.weight_decay)
+        check_range("max_steps_per_epoch", self.max_steps_per_epoch, 1, 1_000_000_000)
         check_weights("init_schemes", self.init_schemes, NETWORK_SCHEMES)
         check_weights("optimizers", self.optimizers, OPTIMIZERS)
         check_weights("weight_decay_modes", self.weight_decay_modes, WEIGHT_DECAY_MODES)
         check_weights("lr_schedules", self.lr_schedules, SCHEDULES)
+        self._check_rates()
         self._check_tasks()
         self._check_batch_sizes()
 
+    @property
+    @abstractmethod
+    def known_tasks(self) -> Collection[str]:
+        """Tasks that the family knows."""
+
+    @property
+    def used_tasks(self) -> set[str]:
+        """Tasks that runs may be trained on."""
+        return {*self.tasks, self.fixed.task}
+
+    def _check_rates(self) -> None:
+        check_names("lr", self.lr, set(OPTIMIZERS.values()))
+        for rule in sorted({OPTIMIZERS[name] for name in self.optimizers}):
+            check_limits(f"lr.{rule}", self.lr.get(rule, ()), most=_MAX_LR)
+        check_limits("momentum", self.momentum, most=_MAX_MOMENTUM)
+        check_limits("weight_decay", self.weight_decay, most=1.0)
+
     def _check_tasks(self) -> None:
-        tasks = {*self.tasks, self.fixed.task}
-        for name, mapping in (("train_examples", self.train_examples), ("epsilon", self.epsilon)):
-            missing = sorted(tasks - set(mapping))
-            if missing:
-                raise ValueError(f"{name} lacks the tasks {missing}; add them")
+        check_weights("tasks", self.tasks, self.known_tasks)
+        check_weights("fixed.task", {self.fixed.task: 1}, self.known_tasks)
+        self._check_by_task("train_examples", self.train_examples)
+        self._check_by_task("epsilon", self.epsilon)
+        for task, examples in self.train_examples.items():
+            check_range(f"train_examples.{task}", examples, 1, 1_000_000_000)
+        for task, epsilon in self.epsilon.items():
+            if not 0 < epsilon < self.divergence_loss:
+                raise ValueError(
+                    f"epsilon.{task} must lie above 0 and below divergence_loss "
+                    f"({self.divergence_loss}), got {epsilon}"
+                )
+
+    def _check_by_task(self, name: str, entries: Mapping[str, object]) -> None:
+        """Raise ValueError unless there is an entry for every task that is used, and no other."""
+        check_names(name, entries, self.known_tasks)
+        missing = sorted(self.used_tasks - set(entries))
+        if missing:
+            raise ValueError(f"{name} lacks the tasks {missing}; add them")
 
     def _check_batch_sizes(self) -> None:
         check_weights("batch_sizes", self.batch_sizes, self.batch_sizes)

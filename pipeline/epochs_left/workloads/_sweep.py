@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -75,17 +76,23 @@ def momentum_at(point: float, limits: tuple[float, ...]) -> float:
 
 def check_weights(name: str, weights: Mapping[str, float], known: Collection[str]) -> None:
     """Raise ValueError unless the weights of a draw are usable and all its names are known."""
-    unknown = sorted(set(weights) - set(known))
-    if unknown:
-        raise ValueError(f"unknown names {unknown} in {name}; known: {sorted(known)}")
+    check_names(name, weights, known)
     if min(weights.values()) < 0 or sum(weights.values()) <= 0:
         raise ValueError(f"weights of {name} must be 0 or more and not all 0, got {dict(weights)}")
 
 
-def check_limits(name: str, limits: tuple[float, ...]) -> None:
-    """Raise ValueError unless ``limits`` are [low, high] with 0 < low < high."""
-    if len(limits) != 2 or not 0 < limits[0] < limits[1]:
-        raise ValueError(f"{name} must be [low, high] with 0 < low < high, got {limits}")
+def check_names(name: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise ValueError unless all names are known: a typing error would go unnoticed."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(f"unknown names {unknown} in {name}; known: {sorted(known)}")
+
+
+def check_limits(name: str, limits: tuple[float, ...], *, most: float = math.inf) -> None:
+    """Raise ValueError unless ``limits`` are [low, high] with 0 < low < high <= most."""
+    if len(limits) != 2 or not 0 < limits[0] < limits[1] <= most:
+        bound = "" if math.isinf(most) else f" <= {most:g}"
+        raise ValueError(f"{name} must be [low, high] with 0 < low < high{bound}, got {limits}")
 
 
 def table_of(rows: Iterator[dict[str, Scalar]]) -> pa.Table:

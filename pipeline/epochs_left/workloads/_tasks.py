@@ -62,8 +62,8 @@ def from_dataset(data: Any, n_train: int, root_seed: int, *, flat: bool) -> Task
     Parameters
     ----------
     n_train
-        Training examples; an eighth as many others are held out, from the source's test split where
-        it has one.
+        Training examples, drawn from the seed; an eighth as many others are held out, drawn too,
+        or the first ones of the source's test split where it has one.
     flat
         Flatten images to vectors.
 
@@ -73,8 +73,7 @@ def from_dataset(data: Any, n_train: int, root_seed: int, *, flat: bool) -> Task
         If the source has fewer examples.
     """
     inputs, targets = np.asarray(data.inputs), np.asarray(data.targets)
-    if len(inputs) < n_train or (data.valid_inputs is None and len(inputs) == n_train):
-        raise ValueError(f"expected more than {n_train} training examples, got {len(inputs)}")
+    _check_count(len(inputs), n_train, holds_out=data.valid_inputs is None)
     order = generator(root_seed, _SPLIT_KEY, Purpose.DATA).permutation(len(inputs))
     n_valid = max(n_train // _TRAIN_TO_VALID, 1)
     train, rest = order[:n_train], order[n_train : n_train + n_valid]
@@ -97,6 +96,17 @@ def from_dataset(data: Any, n_train: int, root_seed: int, *, flat: bool) -> Task
         parts[name] = parts[name].astype(np.float32)
     # two classes get one logit
     return TaskData(loss="binary" if data.n_classes else "squared", n_outputs=1, **parts)
+
+
+def _check_count(found: int, n_train: int, *, holds_out: bool) -> None:
+    """Raise ValueError if a source has too few examples, of which some may have to be held out."""
+    wanted = n_train + holds_out
+    if found < wanted:
+        held_out = " (one to hold out)" if holds_out else ""
+        raise ValueError(
+            f"expected at least {wanted:,} examples{held_out}, got {found:,}; lower train_examples "
+            "or take a larger data set"
+        )
 
 
 def _standardise(parts: dict[str, FloatArray], train: str, valid: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from epochs_left.arrays import IntArray
 from epochs_left.config import check_range
-from epochs_left.errors import DataError
 from epochs_left.seeding import Purpose, generator
 from epochs_left.workloads import Source, TaskData, Tensor, workload
+from epochs_left.workloads._limits import check_networks, check_unused
 from epochs_left.workloads._networks import NetworkSettings, NetworkWorkload
 from epochs_left.workloads._sweep import check_weights, choose
 
@@ -29,6 +29,11 @@ HEAD_WIDTH = 16
 
 #: Hidden units of a layer's perceptron for each feature (Vaswani et al. 2017, section 3.3).
 EXPANSION = 4
+
+MAX_LAYERS, MAX_WIDTH = 48, 1_024
+
+#: Distinct characters of a text at least: with one there is nothing to predict.
+MIN_DISTINCT = 2
 
 ACTIVATION = "relu"  # as in Vaswani et al. 2017, eq. 2; gelu takes a tenth more time
 
@@ -47,11 +52,16 @@ class CharLmSettings(NetworkSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("valid_examples", self.valid_examples, 1, 1_000_000)
-        check_weights("tasks", {**self.tasks, self.fixed.task: 1}, self.texts)
-        for architecture in (*self.architectures, self.fixed.architecture):
-            layers_and_width(architecture)
+        check_unused("texts", self.texts, self.used_tasks)
         check_weights("architectures", self.architectures, self.architectures)
-        check_weights("activation", {self.fixed.activation: 1}, (ACTIVATION,))
+        check_weights("fixed.activation", {self.fixed.activation: 1}, (ACTIVATION,))
+        names = (*self.architectures, self.fixed.architecture)
+        check_networks(self, ((name, CharLm().tensors(name)) for name in names))
+
+    @property
+    def known_tasks(self) -> Collection[str]:
+        """The texts that have a name."""
+        return self.texts
 
 
 def layers_and_width(architecture: str) -> tuple[int, int]:
@@ -60,7 +70,7 @@ def layers_and_width(architecture: str) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        For any other name, or a width that heads of 16 features do not divide.
+        For any other name, a width that heads of 16 features do not divide, or what is too large.
     """
     parts = [int(part) for part in architecture.split("x") if part.isdecimal()]
     if len(parts) != 2 or min(parts) < 1 or "x".join(map(str, parts)) != architecture:
@@ -68,6 +78,11 @@ def layers_and_width(architecture: str) -> tuple[int, int]:
     if parts[1] % HEAD_WIDTH:
         raise ValueError(
             f"the width of architecture {architecture!r} must be a multiple of {HEAD_WIDTH}"
+        )
+    if parts[0] > MAX_LAYERS or parts[1] > MAX_WIDTH:
+        raise ValueError(
+            f"architecture {architecture!r} must have at most {MAX_LAYERS} layers of at most "
+            f"{MAX_WIDTH:,} features"
         )
     return parts[0], parts[1]
 
@@ -108,8 +123,10 @@ class CharLm(NetworkWorkload):
 
     def sources(self, settings: CharLmSettings) -> Mapping[str, Source]:
         """Return the text of each task."""
-        used = {*settings.tasks, settings.fixed.task}
-        return {task: Source(name="text", path=settings.texts[task]) for task in sorted(used)}
+        return {
+            task: Source(name="text", path=settings.texts[task])
+            for task in sorted(settings.used_tasks)
+        }
 
     def task_data(
         self, task: str, settings: CharLmSettings, source: Any, root_seed: int
@@ -160,14 +177,19 @@ def windows_of(text: str, n_train: int, n_valid: int, root_seed: int) -> TaskDat
 
     Raises
     ------
-    DataError
-        If the text is too short.
+    ValueError
+        If the text is too short, or is one character again and again.
     """
     border = len(text) - int(len(text) * _HELD_OUT)
     rng = generator(root_seed, _WINDOWS_KEY, Purpose.DATA)
-    train = _drawn(text[:border], n_train, rng, "first nine tenths")
-    valid = _drawn(text[border:], n_valid, rng, "last tenth")
+    train = _drawn(text[:border], n_train, rng, ("first nine tenths", "train_examples"))
+    valid = _drawn(text[border:], n_valid, rng, ("last tenth", "valid_examples"))
     classes = _vocabulary(text[:border])
+    if len(classes) < MIN_DISTINCT:
+        raise ValueError(
+            f"expected at least {MIN_DISTINCT} distinct characters in the first nine tenths of the "
+            f"text, got {len(classes)}; name another text"
+        )
     tokens, valid_tokens = _encoded(train, classes), _encoded(valid, classes)
     return TaskData(
         loss="cross_entropy",
@@ -179,14 +201,16 @@ def windows_of(text: str, n_train: int, n_valid: int, root_seed: int) -> TaskDat
     )
 
 
-def _drawn(part: str, n: int, rng: np.random.Generator, where: str) -> list[str]:
-    """Draw windows, each with the character after its last."""
+def _drawn(part: str, n: int, rng: np.random.Generator, whence: tuple[str, str]) -> list[str]:
+    """Draw windows, each with the character after its last.
+
+    ``whence`` says which part of the text this is, and which setting asks for the windows.
+    """
     available = (len(part) - 1) // CONTEXT
     if available < n:
-        raise DataError(
-            f"expected at least {n * CONTEXT + 1:,} characters in the {where} of the text for {n} "
-            f"windows, got {len(part):,}; name a longer text or lower train_examples or "
-            "valid_examples"
+        raise ValueError(
+            f"expected at least {n * CONTEXT + 1:,} characters in the {whence[0]} of the text for "
+            f"{n} windows, got {len(part):,}; name a longer text or lower {whence[1]}"
         )
     starts = rng.permutation(available)[:n] * CONTEXT
     return [part[start : start + CONTEXT + 1] for start in starts]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from epochs_left.workloads import Source, TaskData, Tensor, workload
+from epochs_left.workloads._limits import check_networks
 from epochs_left.workloads._networks import NetworkSettings, NetworkWorkload
-from epochs_left.workloads._sweep import check_weights, choose
+from epochs_left.workloads._sweep import check_names, check_weights, choose
 from epochs_left.workloads._tasks import from_dataset, two_moons, xor_with_noise
 
 #: Inputs and outputs of each task.
@@ -24,6 +25,8 @@ _GENERATED = {"xor_noise": xor_with_noise, "two_moons": two_moons}
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "abs")
 
+MAX_WIDTH = 4_096
+
 
 @dataclass(frozen=True, kw_only=True)
 class MlpSettings(NetworkSettings):
@@ -35,26 +38,37 @@ class MlpSettings(NetworkSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_weights("tasks", self.tasks, TASKS)
         check_weights("activations", self.activations, ACTIVATIONS)
         check_weights("depths", self.depths, ("1", "2", "3", "4"))
-        check_weights("fixed.task", {self.fixed.task: 1}, TASKS)
         check_weights("fixed.activation", {self.fixed.activation: 1}, ACTIVATIONS)
+        check_names("widths", self.widths, TASKS)
+        missing = sorted(set(self.tasks) - set(self.widths))
+        if missing:
+            raise ValueError(f"widths lacks the tasks {missing}; add them")
         sizes = layer_sizes(self.fixed.architecture)
         if (sizes[0], sizes[-1]) != TASKS[self.fixed.task]:
             raise ValueError(
                 f"fixed.architecture must have {TASKS[self.fixed.task]} inputs and outputs for "
                 f"{self.fixed.task}, got {self.fixed.architecture}"
             )
+        check_networks(self, ((name, Mlp().tensors(name)) for name in self._architectures()))
+
+    @property
+    def known_tasks(self) -> Collection[str]:
+        """The five tasks."""
+        return TASKS
+
+    def _architectures(self) -> Iterator[str]:
+        """Yield every architecture that a run may have."""
+        yield self.fixed.architecture
         for task, width in self.widths.items():
-            if width < 4 or width % 4:
-                raise ValueError(
-                    f"widths.{task} must be a multiple of 4 (other matrix products round by where "
-                    f"in memory a lane begins), got {width}"
-                )
-        missing = sorted(set(self.tasks) - set(self.widths))
-        if missing:
-            raise ValueError(f"widths lacks the tasks {missing}; add them")
+            yield from (architecture_of(task, width, int(depth)) for depth in self.depths)
+
+
+def architecture_of(task: str, width: int, depth: int) -> str:
+    """Return the name of a perceptron for a task, all hidden layers of one width."""
+    n_in, n_out = TASKS[task]
+    return "-".join(map(str, [n_in, *[width] * depth, n_out]))
 
 
 def layer_sizes(architecture: str) -> list[int]:
@@ -63,11 +77,17 @@ def layer_sizes(architecture: str) -> list[int]:
     Raises
     ------
     ValueError
-        For any other name.
+        For any other name, or a hidden width that lanes cannot have.
     """
     sizes = [int(part) for part in architecture.split("-") if part.isdecimal()]
     if len(sizes) < 2 or min(sizes) < 1 or "-".join(map(str, sizes)) != architecture:
         raise ValueError(f"unknown architecture {architecture!r}; expected e.g. 64-32-32-10")
+    for width in sizes[1:-1]:
+        if width % 4 or width > MAX_WIDTH:
+            raise ValueError(
+                f"hidden widths must be multiples of 4 up to {MAX_WIDTH:,} (matrix products of "
+                f"others round by where in memory a lane begins), got {width} in {architecture}"
+            )
     return sizes
 
 
@@ -82,9 +102,9 @@ class Mlp(NetworkWorkload):
         self, settings: MlpSettings, task: str, point: tuple[float, float]
     ) -> tuple[str, str]:
         """Return layer sizes and activation; all hidden layers have the task's width."""
-        n_in, n_out = TASKS[task]
-        hidden = [settings.widths[task]] * int(choose(settings.depths, point[0]))
-        return "-".join(map(str, [n_in, *hidden, n_out])), choose(settings.activations, point[1])
+        depth = int(choose(settings.depths, point[0]))
+        name = architecture_of(task, settings.widths[task], depth)
+        return name, choose(settings.activations, point[1])
 
     def tensors(self, architecture: str) -> tuple[Tensor, ...]:
         """Return weight (inputs, outputs) and bias of each layer."""
@@ -105,8 +125,8 @@ class Mlp(NetworkWorkload):
 
     def sources(self, settings: MlpSettings) -> Mapping[str, Source]:
         """Return scikit-learn's bundled data sets."""
-        used = {*settings.tasks, settings.fixed.task}
-        return {task: Source(name=task) for task in TASKS if task in used - set(_GENERATED)}
+        used = settings.used_tasks - set(_GENERATED)
+        return {task: Source(name=task) for task in TASKS if task in used}
 
     def task_data(self, task: str, settings: MlpSettings, source: Any, root_seed: int) -> TaskData:
         """Return the examples of a task."""

@@ -6,19 +6,28 @@ w, 2w and 4w, then average pooling and a linear layer. At width 4, 5,094 paramet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from epochs_left.workloads import Source, TaskData, Tensor, workload
+from epochs_left.workloads._limits import check_networks, check_unused
 from epochs_left.workloads._networks import NetworkSettings, NetworkWorkload
-from epochs_left.workloads._sweep import check_weights, choose
+from epochs_left.workloads._sweep import check_names, check_weights, choose
 from epochs_left.workloads._tasks import from_dataset
 
 #: Channels of the images of each task; all have ten classes.
 TASKS: dict[str, int] = {"digits": 1, "mnist": 1, "cifar10": 3}
 N_CLASSES = 10
 NORMS = ("bn", "gn")
+MAX_WIDTH = 512
+
+#: Images have as many rows and columns at least: the last of three stages has a quarter of them,
+#: and of a single place most taps of a kernel would see nothing.
+MIN_SIDE = 8
+
+#: Data sets that come in local files; they have a test split.
+_IN_FILES = {"mnist", "cifar10"}
 _PREFIX, _COLOUR = "resnet8", "rgb"
 
 
@@ -32,19 +41,28 @@ class ResNetSettings(NetworkSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_weights("tasks", self.tasks, TASKS)
         check_weights("norms", self.norms, NORMS)
         check_weights("widths", self.widths, self.widths)
-        check_weights("fixed.task", {self.fixed.task: 1}, TASKS)
         check_weights("fixed.activation", {self.fixed.activation: 1}, ("relu",))
+        check_names("paths", self.paths, _IN_FILES)
+        check_unused("paths", self.paths, self.used_tasks)
         if shape_of(self.fixed.architecture).channels != TASKS[self.fixed.task]:
             raise ValueError(
                 f"fixed.architecture must take {TASKS[self.fixed.task]} channels for "
                 f"{self.fixed.task}, got {self.fixed.architecture}"
             )
-        for width in self.widths:
-            if not width.isdecimal() or int(width) < 2 or int(width) % 2:
-                raise ValueError(f"widths must be even integers of at least 2, got {width!r}")
+        check_networks(self, ((name, ResNet().tensors(name)) for name in self._architectures()))
+
+    @property
+    def known_tasks(self) -> Collection[str]:
+        """Digits, MNIST, CIFAR-10."""
+        return TASKS
+
+    def _architectures(self) -> Iterator[str]:
+        """Yield every architecture that a run may have."""
+        yield self.fixed.architecture
+        for task in self.tasks:
+            yield from (architecture_of(task, w, norm) for w in self.widths for norm in self.norms)
 
 
 @dataclass(frozen=True)
@@ -62,20 +80,31 @@ class Shape:
         yield from ((w, w, 1), (w, 2 * w, 2), (2 * w, 4 * w, 2))
 
 
+def architecture_of(task: str, width: str, norm: str) -> str:
+    """Return the name of a ResNet for a task."""
+    colour = f"-{_COLOUR}" if TASKS[task] == 3 else ""
+    return f"{_PREFIX}-w{width}-{norm}{colour}"
+
+
 def shape_of(architecture: str) -> Shape:
     """Return the shape of ``"resnet8-w4-bn"``, with ``"-rgb"`` for colour images.
 
     Raises
     ------
     ValueError
-        For any other name.
+        For any other name, or a width that group normalisation cannot halve.
     """
     prefix, *parts = architecture.split("-")
     colour = len(parts) == 3 and parts[2] == _COLOUR
     known = prefix == _PREFIX and (len(parts) == 2 or colour) and parts[0][:1] == "w"
     if not known or not parts[0][1:].isdecimal() or parts[1] not in NORMS:
         raise ValueError(f"unknown architecture {architecture!r}; expected e.g. resnet8-w4-bn")
-    return Shape(int(parts[0][1:]), parts[1], 3 if colour else 1)
+    width = int(parts[0][1:])
+    if width % 2 or not 2 <= width <= MAX_WIDTH:
+        raise ValueError(
+            f"the width must be an even number from 2 to {MAX_WIDTH}, got {width} in {architecture}"
+        )
+    return Shape(width, parts[1], 3 if colour else 1)
 
 
 @workload
@@ -89,9 +118,8 @@ class ResNet(NetworkWorkload):
         self, settings: ResNetSettings, task: str, point: tuple[float, float]
     ) -> tuple[str, str]:
         """Return width and normalisation; the activation is always ReLU."""
-        colour = f"-{_COLOUR}" if TASKS[task] == 3 else ""
         width, norm = choose(settings.widths, point[0]), choose(settings.norms, point[1])
-        return f"{_PREFIX}-w{width}-{norm}{colour}", "relu"
+        return architecture_of(task, width, norm), "relu"
 
     def tensors(self, architecture: str) -> tuple[Tensor, ...]:
         """Return convolutions (outputs, inputs, rows, columns), normalisations and the classifier.
@@ -120,15 +148,31 @@ class ResNet(NetworkWorkload):
         return tuple(found)
 
     def sources(self, settings: ResNetSettings) -> Mapping[str, Source]:
-        """Return scikit-learn's digits, or a local copy of MNIST or CIFAR-10."""
-        used = {*settings.tasks, settings.fixed.task}
-        return {task: Source(name=task, path=settings.paths.get(task, "")) for task in sorted(used)}
+        """Return scikit-learn's digits, or a local copy of MNIST or CIFAR-10.
+
+        Of a local copy no more is read than the first images that a task wants.
+        """
+        return {
+            task: Source(
+                name=task,
+                path=settings.paths.get(task, ""),
+                limit=settings.train_examples[task] if task in _IN_FILES else 0,
+            )
+            for task in sorted(settings.used_tasks)
+        }
 
     def task_data(
         self, task: str, settings: ResNetSettings, source: Any, root_seed: int
     ) -> TaskData:
-        """Return the images of a task."""
-        return from_dataset(source, settings.train_examples[task], root_seed, flat=False)
+        """Return the images of a task; ValueError if they are too few or too small."""
+        data = from_dataset(source, settings.train_examples[task], root_seed, flat=False)
+        side = min(data.inputs.shape[2:])
+        if side < MIN_SIDE:
+            raise ValueError(
+                f"expected images of at least {MIN_SIDE} x {MIN_SIDE} pixels, got a side of "
+                f"{side}; take another data set"
+            )
+        return data
 
 
 def _convolution(name: str, n_in: int, n_out: int, size: int) -> list[Tensor]:

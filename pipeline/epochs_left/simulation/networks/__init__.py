@@ -88,7 +88,11 @@ class LaneNetwork(Protocol):
 #: Builds a network: (tensors, architecture, examples) -> network.
 Build = Callable[[tuple[TensorSpec, ...], str, Examples], LaneNetwork]
 
-NETWORKS: Registry[Build] = Registry("network", __name__)
+NETWORKS: Registry[Build] = Registry(
+    "network",
+    __name__,
+    remedy="a family's arithmetic is simulation/networks/<family>.py with @network(<family>)",
+)
 
 
 def network(family: str) -> Callable[[Build], Build]:
