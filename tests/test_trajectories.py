@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.trajectories import (
+    FORECAST_INPUTS,
+    GEOMETRY_INPUTS,
     INPUTS,
+    LOSS_INPUTS,
+    MAY_BE_MISSING,
+    MEASURES,
     ORACLE_INPUTS,
+    SETTINGS,
+    STATE_INPUTS,
     Trajectories,
     blocks_of_similar_length,
     pad,
@@ -20,8 +28,32 @@ from epochs_left.trajectories import (
 SEEDS = range(5)
 
 
-def test_oracle_inputs_are_inputs() -> None:
-    assert set(INPUTS) >= ORACLE_INPUTS
+def test_every_kind_of_input_is_an_input() -> None:
+    for kind in (ORACLE_INPUTS, MAY_BE_MISSING, LOSS_INPUTS):
+        assert set(INPUTS) >= kind
+    assert not LOSS_INPUTS & ORACLE_INPUTS
+    parts = (MEASURES, GEOMETRY_INPUTS, STATE_INPUTS, FORECAST_INPUTS, SETTINGS)
+    assert sum(map(len, parts)) == len(INPUTS)
+    assert all(meaning.strip() for meaning in INPUTS.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_geometry_that_changes_with_the_rest_of_the_run_is_an_oracle_input(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths, blocks = np.array([6]), np.array([0, 0, 1])
+    params = rng.normal(size=(6, 3))
+    other = np.concatenate([params[:4], rng.normal(size=(2, 3))])
+    found, changed = (
+        trajectory_geometry(path, lengths, final=path[-1:], block_of_param=blocks, n_blocks=2)
+        for path in (params, other)
+    )
+    oracle = {name for name in found if not np.array_equal(found[name][:4], changed[name][:4])}
+    assert oracle == ORACLE_INPUTS & set(GEOMETRY_INPUTS)
+
+
+def test_states_measured_against_the_end_are_oracle_inputs() -> None:
+    at_end = {n for n, meaning in STATE_INPUTS.items() if "theta_T" in meaning or "end" in meaning}
+    assert at_end == ORACLE_INPUTS & set(STATE_INPUTS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -14,31 +14,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.dynamics.geometry import GEOMETRY
 
-#: Every input that a feature group may ask for: shape and meaning.
-#: R runs, E epochs (padded), P parameters, S parameter blocks.
-INPUTS: Mapping[str, str] = {
-    "epoch": "(R, E) epoch t, passes done",
-    "loss": "(R, E) loss on the full training set, or the metric that stands for it",
-    "grad_norm": "(R, E) L2 norm of the full-batch gradient",
-    "update_norm": "(R, E) L2 norm of theta_t - theta_{t-1}",
-    "path_length": "(R, E) sum of the update norms so far",
-    "probe_kl": "(R, E) mean KL on the probe set to the previous epoch",
-    "params": "(R, E, P) parameters",
-    "final_params": "(R, P) parameters at the end of the run; oracle view only",
-    "block_of_param": "(P,) index of the parameter block that each parameter belongs to",
-    "target": "(R, 1) loss to be reached",
-    "lr": "(R, 1) learning rate",
-    "momentum": "(R, 1) momentum coefficient",
-    "batch_size": "(R, 1) examples a step",
-    "n_examples": "(R, 1) examples in the training set",
-    "n_params": "(R, 1) parameter count",
-    "optimizer": "(R, 1) optimizer name",
-    "activation": "(R, 1) activation name",
+#: Measures of an epoch, shape (R, E): R runs, E epochs (padded).
+MEASURES: Mapping[str, str] = {
+    "epoch": "epoch t, passes done",
+    "loss": "loss on the full training set, or the metric that stands for it",
+    "grad_norm": "L2 norm of the gradient of the coming batch (in full batch: the loss's)",
+    "update_norm": "L2 norm of theta_t - theta_{t-1}",
+    "path_length": "sum of the update norms so far",
+    "probe_kl": "mean KL on the probe set to the previous epoch, nats",
 }
 
-#: Inputs that only the oracle view may see.
-ORACLE_INPUTS = frozenset({"final_params"})
+#: What the recorded parameters say of an epoch (`dynamics.geometry`), (R, E), S blocks (R, E, S).
+GEOMETRY_INPUTS: Mapping[str, str] = {
+    name: meaning.partition(") ")[2] for name, meaning in GEOMETRY.items()
+}
+
+#: Measured at sampled states alone (`simulation.state_probes`), (R, E), NaN elsewhere.
+STATE_INPUTS: Mapping[str, str] = {
+    "grad_norm_full": "L2 norm of the gradient of the training loss",
+    "grad_start_cosine": "cos(gradient, theta_t - theta_0)",
+    "grad_update_cosine": "cos(gradient, theta_t - theta_{t-1})",
+    "kl_from_start": "mean KL on the probe set from the predictions at epoch 0, nats",
+    "ntk_from_start": "NTK norm of theta_t - theta_0, output units",
+    "ntk_update": "NTK norm of theta_t - theta_{t-1}, output units",
+    "fisher_rao_from_start": "Fisher-Rao norm of theta_t - theta_0",
+    "fisher_rao_update": "Fisher-Rao norm of theta_t - theta_{t-1}",
+    "ntk_trace": "mean squared norm of the outputs' gradients on the probe set",
+    "grad_cosine": "mean pairwise cosine of the examples' gradients",
+    "grad_alignment": "(theta_t - theta_T) . gradient, loss units",
+    "grad_alignment_cosine": "cos(theta_t - theta_T, gradient)",
+    "kl_to_final": "mean KL on the probe set to the predictions at the end, nats",
+    "ntk_to_final": "NTK norm of theta_t - theta_T, output units",
+    "fisher_rao_to_final": "Fisher-Rao norm of theta_t - theta_T",
+}
+
+#: What theory forecasts from the parameters of an epoch (`prediction.forecasts`), (R, E); NaN where
+#: there is no such theory.
+FORECAST_INPUTS: Mapping[str, str] = {
+    "linearised_epochs": "epochs to the target by the linearised model",
+    "linearised_midway_epochs": "the same with the kernel half the way ahead",
+}
+
+#: Settings of a run, shape (R, 1), and the planned learning rates, shape (R, H + 1).
+SETTINGS: Mapping[str, str] = {
+    "target": "loss to be reached; NaN where a plateau is asked for",
+    "plateau": "share of the initial excess at which a plateau begins; NaN where a loss is asked",
+    "horizon": "epochs that the run is meant to last",
+    "lr": "base learning rate",
+    "planned_lr": "(R, H + 1) learning rate after 0, 1, ... passes, NaN beyond the horizon",
+    "lr_schedule": "schedule name",
+    "momentum": "momentum coefficient",
+    "weight_decay": "weight decay coefficient",
+    "batch_size": "examples a step",
+    "n_examples": "examples in the training set",
+    "n_params": "parameter count",
+    "optimizer": "optimizer name",
+    "activation": "activation name",
+}
+
+#: Every input that a feature group may ask for, and its meaning.
+INPUTS: Mapping[str, str] = {
+    **MEASURES,
+    **GEOMETRY_INPUTS,
+    **STATE_INPUTS,
+    **FORECAST_INPUTS,
+    **SETTINGS,
+}
+
+#: Inputs that every log has, with what it is asked for.
+LOSS_INPUTS = frozenset({"epoch", "loss", "target", "plateau"})
+
+#: Inputs that only the oracle view may see: they look at the end of the run.
+ORACLE_INPUTS = frozenset(
+    {name for name in GEOMETRY if "theta_T" in GEOMETRY[name]}
+    | {name for name in STATE_INPUTS if name.endswith("_to_final") or "alignment" in name}
+)
+
+#: Inputs that may be unknown at some cells: what is computed from them is missing there too.
+MAY_BE_MISSING = frozenset(
+    {*GEOMETRY_INPUTS, *STATE_INPUTS, *FORECAST_INPUTS, "target", "plateau", "probe_kl"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +135,7 @@ class Trajectories:
         return np.arange(self.n_epochs)[None, :] < self.lengths[:, None]
 
 
-def pad(values: FloatArray, lengths: IntArray, *, fill: float = np.nan) -> FloatArray:
+def pad(values: FloatArray | IntArray, lengths: IntArray, *, fill: float = np.nan) -> FloatArray:
     """Spread concatenated runs over rows.
 
     Parameters

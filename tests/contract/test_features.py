@@ -9,16 +9,37 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from epochs_left.dynamics.geometry import trajectory_geometry
+from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup, compute_features
+from epochs_left.features._blocks import N_BLOCKS
 from epochs_left.schema import View
-from epochs_left.trajectories import INPUTS, ORACLE_INPUTS, Trajectories
+from epochs_left.trajectories import (
+    FORECAST_INPUTS,
+    GEOMETRY_INPUTS,
+    INPUTS,
+    MAY_BE_MISSING,
+    MEASURES,
+    ORACLE_INPUTS,
+    STATE_INPUTS,
+    Trajectories,
+    pad,
+)
 
 GROUPS = dict(FEATURE_GROUPS.items())
+GAPS = [
+    (name, missing)
+    for name, group in GROUPS.items()
+    for missing in group.requires
+    if missing in MAY_BE_MISSING
+]
 CAUSAL = [name for name, group in GROUPS.items() if group.view is View.CAUSAL]
-PER_EPOCH = ("epoch", "loss", "grad_norm", "update_norm", "path_length", "probe_kl", "params")
+OF_STATES = (*STATE_INPUTS, *FORECAST_INPUTS)
+PER_EPOCH = (*MEASURES, *(GEOMETRY_INPUTS.keys() - {"final_block_mean"}), *OF_STATES)
 N_PARAMS = 9
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "another")
-ACTIVATIONS = ("abs", "relu", "leaky_relu", "tanh", "another")
+BLOCKS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 3])
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "another")
+ACTIVATIONS = ("abs", "relu", "leaky_relu", "tanh", "gelu", "another")
 LENGTHS = np.array([1, 2, 3, 5, 16, 17, 18, 40, 90, 90])
 SEEDS = range(3)
 
@@ -55,33 +76,56 @@ CURVES: dict[str, Curve] = {
 def make_runs(kind: str, seed: int, lengths: np.ndarray = LENGTHS) -> Trajectories:
     """Runs of which every input is a curve of one kind, padded with NaN."""
     rng = np.random.default_rng(seed)
-    n_runs, n_epochs = lengths.size, int(lengths.max())
-    inputs: dict[str, np.ndarray] = {
-        name: np.full((n_runs, n_epochs), np.nan) for name in PER_EPOCH if name != "params"
+    curves = {
+        name: pad(np.concatenate([CURVES[kind](rng, n) for n in lengths]), lengths)
+        for name in (*MEASURES, *OF_STATES)
     }
-    inputs["params"] = np.full((n_runs, n_epochs, N_PARAMS), np.nan)
-    final = np.empty((n_runs, N_PARAMS))
-    for run, n in enumerate(lengths):
-        for name in PER_EPOCH[1:-1]:
-            inputs[name][run, :n] = CURVES[kind](rng, n)
-        inputs["epoch"][run, :n] = np.arange(n)
-        signs = rng.choice([-1, 1], size=N_PARAMS)
-        curves = [CURVES[kind](rng, n) for _ in range(N_PARAMS)]
-        inputs["params"][run, :n] = np.stack(curves, axis=1) * signs
-        final[run] = inputs["params"][run, n - 1]
-    settings = {
-        "target": rng.uniform(1e-6, 1e-2, size=(n_runs, 1)),
-        "lr": rng.uniform(1e-3, 2, size=(n_runs, 1)),
-        "momentum": rng.choice([0.0, 0.9], size=(n_runs, 1)),
-        "batch_size": rng.choice([1, 4], size=(n_runs, 1)),
-        "n_examples": np.full((n_runs, 1), 4),
-        "n_params": np.resize([N_PARAMS, 2 * N_PARAMS], (n_runs, 1)),
-        "optimizer": np.resize(np.array(OPTIMIZERS, dtype=object), (n_runs, 1)),
-        "activation": np.resize(np.array(ACTIVATIONS, dtype=object), (n_runs, 1)),
+    curves["epoch"] = pad(np.concatenate([np.arange(n) for n in lengths]), lengths)
+    curves["grad_alignment"] *= np.resize([1, -1], (lengths.size, 1))
+    geometry = geometry_of(kind, rng, lengths)
+    inputs = {**curves, **geometry, **settings_of(rng, lengths.size)}
+    assert inputs.keys() == INPUTS.keys()
+    return Trajectories(lengths=lengths, inputs=inputs)
+
+
+def geometry_of(kind: str, rng: np.random.Generator, lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """The geometry of paths along which every parameter is a curve of one kind."""
+    signs = rng.choice([-1, 1], size=N_PARAMS)
+    paths = [
+        np.stack([CURVES[kind](rng, n) for _ in range(N_PARAMS)], axis=1) * signs for n in lengths
+    ]
+    ends = np.stack([path[-1] for path in paths])
+    found = trajectory_geometry(
+        np.concatenate(paths), lengths, final=ends, block_of_param=BLOCKS, n_blocks=N_BLOCKS
+    )
+    of_run = found.pop("final_block_mean")[:, None]
+    return {"final_block_mean": of_run, **{k: pad(v, lengths) for k, v in found.items()}}
+
+
+def settings_of(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Settings of ``n`` runs that differ in all of them; some outlast their horizon."""
+    lr = rng.uniform(1e-3, 2, size=(n, 1))
+    horizon = rng.integers(5, 120, size=(n, 1))
+    schedules = np.resize(np.array([*SCHEDULES, "another"], dtype=object), (n, 1))
+    plans = [
+        learning_rates(name if name in SCHEDULES else "constant", rate, epochs)
+        for (name,), (rate,), (epochs,) in zip(schedules, lr, horizon, strict=True)
+    ]
+    return {
+        "target": rng.uniform(1e-6, 1e-2, size=(n, 1)),
+        "plateau": rng.uniform(0.003, 0.3, size=(n, 1)),
+        "lr": lr,
+        "momentum": rng.choice([0.0, 0.9], size=(n, 1)),
+        "weight_decay": rng.choice([0.0, 1e-4], size=(n, 1)),
+        "batch_size": rng.choice([1, 4], size=(n, 1)),
+        "n_examples": np.resize([4, 16], (n, 1)),
+        "n_params": np.resize([N_PARAMS, 2 * N_PARAMS], (n, 1)),
+        "horizon": horizon,
+        "planned_lr": pad(np.concatenate(plans), np.array([plan.size for plan in plans])),
+        "lr_schedule": schedules,
+        "optimizer": np.resize(np.array(OPTIMIZERS, dtype=object), (n, 1)),
+        "activation": np.resize(np.array(ACTIVATIONS, dtype=object), (n, 1)),
     }
-    blocks = np.array([0, 0, 0, 0, 1, 1, 2, 2, 3])
-    everything = {**inputs, **settings, "final_params": final, "block_of_param": blocks}
-    return Trajectories(lengths=lengths, inputs=everything)
 
 
 def prefix(runs: Trajectories, seen: int) -> Trajectories:
@@ -92,21 +136,28 @@ def prefix(runs: Trajectories, seen: int) -> Trajectories:
 
 
 def selected(runs: Trajectories, rows: list[int], padding: int = 0) -> Trajectories:
-    """Some of the runs, in another order, with more or less padding."""
+    """Some of the runs, in another order, with more or less padding, of their plans too."""
     lengths = runs.lengths[rows]
-    n_epochs = int(lengths.max())
-    inputs = {}
-    for name, values in runs.inputs.items():
-        if name == "block_of_param":
-            inputs[name] = values
-            continue
-        of_rows = values[rows]
-        if name in PER_EPOCH:
-            of_rows = of_rows[:, :n_epochs]
-            width = [(0, 0), (0, padding)] + [(0, 0)] * (of_rows.ndim - 2)
-            of_rows = np.pad(of_rows, width, constant_values=np.nan)
-        inputs[name] = of_rows
+    inputs = {name: values[rows] for name, values in runs.inputs.items()}
+    for name in PER_EPOCH:
+        of_rows = inputs[name][:, : lengths.max()]
+        width = [(0, 0), (0, padding)] + [(0, 0)] * (of_rows.ndim - 2)
+        inputs[name] = np.pad(of_rows, width, constant_values=np.nan)
+    longest = int((~np.isnan(inputs["planned_lr"])).sum(axis=1).max())
+    plan = inputs["planned_lr"][:, :longest]
+    inputs["planned_lr"] = np.pad(plan, [(0, 0), (0, padding)], constant_values=np.nan)
     return Trajectories(lengths=lengths, inputs=inputs)
+
+
+def unknown(group: FeatureGroup, runs: Trajectories) -> np.ndarray:
+    """The cells at which something that the group needs is not known, shape ``(R, E)``."""
+    found = np.zeros(runs.observed.shape, dtype=bool)
+    for name in MAY_BE_MISSING.intersection(group.requires):
+        gaps = np.isnan(runs.inputs[name])
+        for _ in range(gaps.ndim - 2):
+            gaps = gaps.any(axis=-1)
+        found |= gaps
+    return found
 
 
 def assert_same_bits(found: np.ndarray, expected: np.ndarray, name: str) -> None:
@@ -155,13 +206,14 @@ def test_causal_group_asks_for_no_oracle_input(name: str) -> None:
 
 @pytest.mark.parametrize("kind", CURVES)
 @pytest.mark.parametrize("name", GROUPS)
-def test_features_are_finite_and_padding_is_not(name: str, kind: str) -> None:
+def test_features_are_finite_where_their_inputs_are_known(name: str, kind: str) -> None:
     runs = make_runs(kind, seed=0)
     for feature, values in compute_features(runs, [GROUPS[name]]).items():
         assert values.dtype == np.float32
         assert values.shape == (runs.n_runs, runs.n_epochs)
-        assert np.isfinite(values[runs.observed]).all(), feature
-        assert np.isnan(values[~runs.observed]).all(), feature
+        known = runs.observed & ~unknown(GROUPS[name], runs)
+        assert np.isfinite(values[known]).all(), feature
+        assert np.isnan(values[~known]).all(), feature
 
 
 @pytest.mark.parametrize("kind", CURVES)
@@ -184,6 +236,23 @@ def test_input_that_was_not_measured_gives_nan(name: str) -> None:
         without = Trajectories(lengths=runs.lengths, inputs=inputs)
         for values in compute_features(without, [GROUPS[name]]).values():
             assert np.isnan(values).all()
+
+
+@pytest.mark.parametrize(("name", "missing"), GAPS)
+def test_where_an_input_is_not_known_the_feature_is_missing_there_alone(
+    name: str, missing: str
+) -> None:
+    runs = make_runs("decaying", seed=2)
+    values = runs.inputs[missing]
+    gaps = np.random.default_rng(0).random(values.shape[:2]) < 0.3
+    if missing not in OF_STATES:  # a state is measured or not, other series break off
+        gaps = np.logical_or.accumulate(gaps, axis=1)
+    holes = np.where(gaps.reshape(gaps.shape + (1,) * (values.ndim - 2)), np.nan, values)
+    holed = Trajectories(lengths=runs.lengths, inputs={**runs.inputs, missing: holes})
+    whole = compute_features(runs, [GROUPS[name]])
+    for feature, found in compute_features(holed, [GROUPS[name]]).items():
+        assert np.isnan(found[gaps & runs.observed]).all(), feature
+        assert_same_bits(np.where(gaps, 0, found), np.where(gaps, 0, whole[feature]), feature)
 
 
 @pytest.mark.parametrize("name", GROUPS)

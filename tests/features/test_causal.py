@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.spatial.distance import chebyshev, cityblock, cosine, euclidean
 
-from epochs_left.dynamics.curves import EPOCH_LIMIT
+from epochs_left.dynamics.curves import EPOCH_LIMIT, LOG_FLOOR
+from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.features import FEATURE_GROUPS, compute_features
-from epochs_left.prediction.examples import ExamplePlan, examples_of
+from epochs_left.prediction.examples import ExamplePlan, Recipe, examples_of
 from epochs_left.storage.run_store import RunStore
 from epochs_left.trajectories import Trajectories
 from epochs_left.workloads import WORKLOADS
@@ -109,18 +111,32 @@ def test_noise_counts_rises_and_the_spread_of_the_steps() -> None:
     np.testing.assert_allclose(saw["slope_noise"][20:], np.log(2), rtol=1e-5)
 
 
+def from_path(path: np.ndarray, group: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Features of one run with these parameters, shape ``(n_epochs, P)``."""
+    whole = np.zeros(path.shape[1], dtype=int)
+    length = np.array([len(path)])
+    geometry = trajectory_geometry(path, length, block_of_param=whole, n_blocks=1)
+    return features(group, **{name: geometry[name] for name in geometry}, **inputs)
+
+
 def test_a_straight_path_is_straight_and_a_closed_one_is_not() -> None:
-    ahead = np.stack([T, 2.0 * T, 1 + 0 * T], axis=-1)[None]
+    ahead = np.stack([T, 2.0 * T, 1 + 0 * T], axis=-1)
     there_and_back = np.where(T < 30, T, 60 - T)
-    back = np.stack([there_and_back, 0 * T, 1 + 0 * T], axis=-1)[None]
+    back = np.stack([there_and_back, 0 * T, 1 + 0 * T], axis=-1)
     for params, step, at_end in ((ahead, 5**0.5, 1.0), (back, 1.0, 1 / 59)):
-        runs = Trajectories(
-            lengths=np.array([N_EPOCHS]),
-            inputs={"epoch": T[None], "params": params, "path_length": step * T[None]},
-        )
-        found = compute_features(runs, [FEATURE_GROUPS["distance_from_start"]])
-        assert found["straightness"][0, -1] == pytest.approx(at_end, rel=1e-5)
-        assert found["straightness"][0, 0] == 1.0
+        found = from_path(params, "distance_from_start", path_length=step * T)
+        assert found["straightness"][-1] == pytest.approx(at_end, rel=1e-5)
+        assert found["straightness"][0] == 1.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_from_the_start_are_those_of_scipy(seed: int) -> None:
+    path = np.random.default_rng(seed).normal(size=(N_EPOCHS, 7))
+    found = from_path(path, "distance_from_start", path_length=1.0 * T)
+    metrics = {"l1": cityblock, "l2": euclidean, "chebyshev": chebyshev, "cosine": cosine}
+    for name, metric in metrics.items():
+        expected = [np.log(metric(theta, path[0])) for theta in path[1:]]
+        np.testing.assert_allclose(found[f"log_{name}_from_start"][1:], expected, rtol=1e-5)
 
 
 def test_settings_are_what_they_say() -> None:
@@ -128,12 +144,23 @@ def test_settings_are_what_they_say() -> None:
     np.testing.assert_allclose(found["log_lr"], np.log(0.1), rtol=1e-6)
     found = features("batch", batch_size=1.0, n_examples=4.0)
     np.testing.assert_allclose(found["batch_share"], 0.25)
+    np.testing.assert_allclose(found["log_steps"], np.log(4))
+    found = features("weight_decay", weight_decay=1e-4)
+    np.testing.assert_allclose(found["log_weight_decay"], np.log(1e-4), rtol=1e-6)
+    assert np.all(features("weight_decay", weight_decay=0.0)["log_weight_decay"] == LOG_FLOOR)
 
 
 def test_theory_is_exact_for_the_unit_in_full_batch(small_store: RunStore) -> None:
     """Rounding to float32 may move a crossing by one epoch, never more."""
-    workload = WORKLOADS["neuron"]
-    plan = ExamplePlan(epochs_per_run=1_000, landmarks=(), locked_share=0.0, root_seed=0)
+    recipe = Recipe(
+        plan=ExamplePlan(
+            epochs_per_run=1_000, landmarks=(), locked_share=0.0, extra_share=0.0, root_seed=0
+        ),
+        groups=[FEATURE_GROUPS["theory"]],
+        block_of_param=WORKLOADS["neuron"].block_of_param,
+        geometry=lambda *_: {},
+        probe=None,
+    )
     differences: list[float] = []
     for name in small_store.shard_names():
         for rows in small_store.read(name):
@@ -141,9 +168,7 @@ def test_theory_is_exact_for_the_unit_in_full_batch(small_store: RunStore) -> No
             plain = (runs["architecture"] == "abs-unit") & (runs["batch_size"] == 4)
             exact = plain & (runs["optimizer"] == "sgd") & (runs["lr"] < 0.5)
             wanted = runs.index[exact & (runs["outcome"] == "converged")]
-            table = pa.Table.from_pandas(runs.reset_index())
-            groups = [FEATURE_GROUPS["theory"]]
-            for part in examples_of(rows, table, workload.block_of_param, groups, plan):
+            for part in examples_of(rows, pa.Table.from_pandas(runs.reset_index()), recipe):
                 frame = part.to_pandas()
                 frame = frame[frame["run_id"].isin(wanted)]
                 predicted = frame["theory_epochs_remaining"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from epochs_left.errors import UsageError
 from epochs_left.features import (
     FEATURE_GROUPS,
     FINITE_LIMIT,
+    Compute,
     FeatureGroup,
     compute_features,
     feature_group,
@@ -19,7 +21,7 @@ from epochs_left.features import (
 )
 from epochs_left.registry import Registry
 from epochs_left.schema import View
-from epochs_left.trajectories import Trajectories
+from epochs_left.trajectories import ORACLE_INPUTS, Trajectories
 
 
 @pytest.fixture
@@ -62,16 +64,26 @@ def test_a_function_becomes_a_group_of_its_name(registry: Registry[FeatureGroup]
     np.testing.assert_array_equal(found, [[8, 4, 2], [6, 2, np.nan]])
 
 
-def test_a_causal_group_cannot_ask_for_the_final_parameters(
-    registry: Registry[FeatureGroup],
+@pytest.mark.parametrize("name", sorted(ORACLE_INPUTS))
+def test_a_causal_group_cannot_ask_for_what_knows_the_end(
+    registry: Registry[FeatureGroup], name: str
 ) -> None:
-    def leak(final_params: np.ndarray) -> dict[str, np.ndarray]:
-        return {"leak": final_params[:, :1]}
-
+    leak = namespace_function(name)
     with pytest.raises(ValueError, match="'leak' asks for oracle inputs"):
         feature_group(view=View.CAUSAL, units={"leak": "1"})(leak)
     feature_group(view=View.ORACLE, units={"leak": "1"})(leak)
     assert list(registry) == ["leak"]
+
+
+def namespace_function(argument: str) -> Compute:
+    """A function ``leak`` of one argument of this name."""
+
+    def leak(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        return {"leak": inputs[argument]}
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    leak.__signature__ = inspect.Signature([inspect.Parameter(argument, kind)])  # type: ignore[attr-defined]
+    return leak
 
 
 @pytest.mark.usefixtures("registry")
@@ -89,7 +101,8 @@ def test_views_see_what_they_may() -> None:
     )
     assert {"loss_level", "theory"} <= causal < oracle
     assert oracle == set(FEATURE_GROUPS)
-    assert oracle - causal == {n for n in oracle if n.startswith("oracle_")}
+    assert oracle - causal == {n for n in oracle if FEATURE_GROUPS[n].view is View.ORACLE}
+    assert "oracle_distances" in oracle - causal
 
 
 def test_groups_are_chosen_by_name() -> None:
@@ -111,6 +124,12 @@ def test_values_beyond_the_limit_stay_finite() -> None:
     limit = np.float32(FINITE_LIMIT)
     expected = [[limit, -limit, limit], [limit, -limit, np.nan]]
     np.testing.assert_array_equal(compute_features(two_runs(), [group])["wild"], expected)
+
+
+def test_what_needs_the_model_at_a_state_is_probed() -> None:
+    probed = {name for name, group in FEATURE_GROUPS.items() if group.probed}
+    assert {"state_gradient", "function_distance", "oracle_alignment"} <= probed
+    assert not {"loss_level", "motion", "oracle_distances", "functional_change"} & probed
 
 
 def test_only_the_wanted_features_are_computed() -> None:

@@ -41,7 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predictor(models: Path) -> Callable[..., Predictor]:
     """Load the predictor of a bundle by its id."""
 
-    def load(bundle_id: str = "xgboost-causal", level: float = 0.9) -> Predictor:
+    def load(bundle_id: str = "xgboost/neuron-causal", level: float = 0.9) -> Predictor:
         return predictor_of(load_bundle(models / bundle_id), level=level, jobs=1)
 
     return load
@@ -94,7 +94,7 @@ def answer(predictor: Callable[..., Predictor]) -> Callable[..., pd.DataFrame]:
     def predict(
         log: pd.DataFrame | pa.Table,
         *,
-        model: str = "xgboost-causal",
+        model: str = "xgboost/neuron-causal",
         level: float = 0.9,
         batch_rows: int = 10_000,
         columns: ColumnChoice = ColumnChoice(),  # noqa: B008 - frozen

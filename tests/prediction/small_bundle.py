@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xgboost import XGBClassifier, XGBRegressor
 
+from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.features import compute_features, groups_of_view
 from epochs_left.regressors import REGRESSORS
 from epochs_left.schema import SCHEMA_VERSION, View
@@ -59,6 +60,14 @@ class Curves:
         steps = np.linalg.norm(np.diff(self.params, axis=1), axis=2)
         return np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0)))
 
+    @property
+    def geometry(self) -> dict[str, NDArray[np.float64]]:
+        n_runs = self.lr.shape[0]
+        lengths, whole = np.full(n_runs, N_EPOCHS), np.zeros(N_PARAMS, dtype=int)
+        rows = self.params.reshape(-1, N_PARAMS)
+        found = trajectory_geometry(rows, lengths, block_of_param=whole, n_blocks=1)
+        return {name: values.reshape(n_runs, N_EPOCHS) for name, values in found.items()}
+
     def trajectories(self) -> Trajectories:
         n_runs = self.lr.shape[0]
         return Trajectories(
@@ -67,7 +76,7 @@ class Curves:
                 "epoch": np.tile(np.arange(float(N_EPOCHS)), (n_runs, 1)),
                 "loss": self.loss,
                 "grad_norm": self.grad_norm,
-                "params": self.params,
+                **self.geometry,
                 "path_length": self.path_length,
                 "lr": self.lr,
                 "target": np.full((n_runs, 1), TARGET),
@@ -77,7 +86,7 @@ class Curves:
 
 def make_bundles(folder: Path) -> None:
     """Write the bundles that the tests use below ``folder``."""
-    save(folder, "xgboost-causal", "xgboost", GROUPS)
+    save(folder, "xgboost/neuron-causal", "xgboost", GROUPS)
     save(folder, "linear-causal", "linear", GROUPS)
     save(folder, "params-causal", "xgboost", WITH_PARAMS, n_params=[N_PARAMS])
     save(folder, "loss-causal", "xgboost", LOSS_ONLY)
@@ -177,7 +186,7 @@ def fit_when(regressor: str, train: Examples, scale: Scale) -> Any:
     """Fit with every input and with the loss alone, as real bundles are."""
     when = REGRESSORS[regressor].build(0)
     if isinstance(when, XGBRegressor):
-        when.set_params(n_estimators=30, n_jobs=1)
+        when.set_params(n_estimators=30, learning_rate=0.2, colsample_bytree=1.0, n_jobs=1)
     rows = train.converges
     y = scale.forward(train.remaining[rows], train.elapsed[rows])
     when.fit(np.concatenate([train.X[rows], train.masked[rows]]), np.concatenate([y, y]))

@@ -21,7 +21,7 @@ from epochs_left.prediction.unlike import far_from_training, outside_ranges
 from epochs_left.statistics.scales import MAX_REMAINING
 
 Answer = Callable[..., pd.DataFrame]
-MODELS = ("xgboost-causal", "linear-causal")
+MODELS = ("xgboost/neuron-causal", "linear-causal")
 
 few = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -302,7 +302,7 @@ def test_another_number_of_parameters_is_refused(answer: Answer) -> None:
     four = one_run(GEOMETRIC, **{f"param_{i}": 1.0 for i in range(4)})
     with pytest.raises(DataError, match=r"expected 3 parameters .* found 4"):
         answer(four, model="params-causal")
-    assert len(answer(four, model="xgboost-causal")) == 30, "a bundle without parameters"
+    assert len(answer(four, model="xgboost/neuron-causal")) == 30, "a bundle without parameters"
 
 
 def test_names_of_columns_can_be_chosen(answer: Answer, log: pd.DataFrame) -> None:

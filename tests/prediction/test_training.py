@@ -18,6 +18,7 @@ from epochs_left.prediction.predictor import predictor_of
 from epochs_left.prediction.training import (
     AVAILABILITIES,
     LANDMARK_WEIGHT,
+    BundleFacts,
     Examples,
     build_bundle,
     examples_of_view,
@@ -36,7 +37,7 @@ from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import error_sums, r2
 from epochs_left.storage.bundles import load_bundle, save_bundle
 
-SETTINGS = FitSettings(regressors=("linear",), folds=3)
+SETTINGS = FitSettings(regressors=("linear",), families=("neuron",), folds=3)
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
 N_LINEAGES, N_ROWS = 60, 6
@@ -248,15 +249,26 @@ def test_the_classifier_tells_who_converges() -> None:
     assert probability[test.converged].mean() > probability[~test.converged].mean() + 0.3
 
 
+def described(name: str, view: View, **flags: bool) -> dict[str, Any]:
+    usual = {"baseline": False, "probed": False, "loss_only": False}
+    return {"name": name, "view": view.value, **usual, **flags}
+
+
 DICTIONARY = [
-    {"name": "a", "view": "causal", "baseline": False, "loss_only": True},
-    {"name": "b", "view": "oracle", "baseline": False, "loss_only": False},
-    {"name": "c", "view": "causal", "baseline": True, "loss_only": False},
+    described("a", View.CAUSAL, loss_only=True),
+    described("b", View.ORACLE),
+    described("c", View.CAUSAL, baseline=True),
+    described("d", View.CAUSAL, probed=True),
+    described("e", View.CAUSAL),
 ]
 
 
-@pytest.mark.parametrize(("view", "names"), [(View.CAUSAL, ("a",)), (View.ORACLE, ("a", "b"))])
-def test_a_view_has_its_features_and_no_baseline_s(view: View, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("view", "names"), [(View.CAUSAL, ("a", "e")), (View.ORACLE, ("a", "b", "e"))]
+)
+def test_a_view_has_its_features_and_none_of_a_baseline_or_a_probe(
+    view: View, names: tuple[str, ...]
+) -> None:
     assert feature_names(DICTIONARY, RECORDER, view) == names
     assert feature_names(DICTIONARY, replace(RECORDER, columns=("c",)), view) == ("c",)
 
@@ -271,16 +283,41 @@ def test_examples_are_read_from_a_table() -> None:
             "converged": [True, True, False],
             "sampled": [True, False, True],
             "a": pa.array([1.0, 2.0, 3.0], pa.float32()),
-            "b": pa.array([4.0, 5.0, 6.0], pa.float32()),
+            "b": pa.array([4.0, np.nan, 6.0], pa.float32()),
+            "c": pa.array([np.nan] * 3, pa.float32()),
+            "e": pa.array([np.nan] * 3, pa.float32()),
         }
     )
     found = examples_of_view(table, DICTIONARY, RECORDER, View.ORACLE)
-    np.testing.assert_array_equal(found.X, [[1, 4], [2, 5], [3, 6]])
+    assert found.names == ("a", "b")  # nothing is known of e
+    np.testing.assert_array_equal(found.X, [[1, 4], [2, np.nan], [3, 6]])
     np.testing.assert_array_equal(found.remaining, [5, 2, np.nan])
     assert found.run.tolist() == [1, 1, 0]
     assert found.lineage.tolist() == [1, 1, 0]
     assert found.loss_only.tolist() == [True, False]
     assert found.weight.tolist() == [1.0, LANDMARK_WEIGHT, 1.0]
+    asked = examples_of_view(table, DICTIONARY, replace(RECORDER, columns=("c",)), View.CAUSAL)
+    assert asked.names == ("c",)
+
+
+def test_ranges_of_a_bundle_are_those_of_the_values_that_are_known() -> None:
+    every = draw_examples()
+    X = every.X.copy()
+    X[::2, 3] = np.nan
+    gappy = replace(every, X=X)
+    facts = BundleFacts(bundle_id="gappy", target=1.0, vocabulary={}, training={}, scores={})
+    manifest, _ = build_bundle(spec_of("xgboost"), View.CAUSAL, gappy, {}, facts, 0)
+    assert manifest.ranges["log_lr"] == pytest.approx((X[1::2, 3].min(), X[1::2, 3].max()))
+
+
+def test_every_fold_is_numbered_within_its_split(examples: Examples) -> None:
+    frame = out_of_fold(spec_of("linear"), examples, SETTINGS, 0, jobs=1).to_pandas()
+    for _, part in frame.groupby("split"):
+        assert set(part["fold"]) == set(range(SETTINGS.folds))
+        assert (part.groupby("row")["fold"].nunique() == 1).all()
+    grouped = frame[frame["split"] == "by lineage"]
+    lineage = examples.lineage[grouped["row"]]
+    assert (grouped["fold"].groupby(lineage).nunique() == 1).all()
 
 
 @pytest.mark.parametrize("name", ["linear", "xgboost"])
@@ -293,12 +330,13 @@ def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> 
         View.CAUSAL,
         every,
         residual_quantiles(predictions, converged),
-        target=1e-6,
-        vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
-        facts={
-            "training": {"n_runs": 2 * N_LINEAGES},
-            "scores": fold_scores(predictions, converged),
-        },
+        BundleFacts(
+            bundle_id=f"{name}-causal",
+            target=1e-6,
+            vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
+            training={"n_runs": 2 * N_LINEAGES},
+            scores=fold_scores(predictions, converged),
+        ),
         root_seed=0,
     )
     save_bundle(tmp_path / manifest.bundle_id, manifest, files)

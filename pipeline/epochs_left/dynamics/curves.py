@@ -12,6 +12,9 @@ from epochs_left.arrays import FloatArray
 #: Logs are kept within these bounds, so that a diverged or a zero loss stays finite.
 LOG_LIMIT = 100.0
 
+#: Log of what float32 measures of order one cannot resolve, and of "none yet".
+LOG_FLOOR = -18.0
+
 #: Epochs above which an extrapolation only says "never".
 EPOCH_LIMIT = 1e6
 
@@ -24,10 +27,29 @@ def safe_log(values: FloatArray) -> FloatArray:
     return bounded
 
 
+def floored_log(values: FloatArray) -> FloatArray:
+    """Return the natural log from ``LOG_FLOOR`` up: what is smaller is none, to float32."""
+    return np.maximum(safe_log(values), LOG_FLOOR)
+
+
 def lagged(values: FloatArray, lag: int) -> FloatArray:
     """Return the values ``lag`` epochs before, or those of epoch 0 where there are fewer."""
     epochs = np.maximum(np.arange(values.shape[1]) - lag, 0)
     result: FloatArray = values[:, epochs]
+    return result
+
+
+def back_by_share(values: FloatArray, share: float) -> FloatArray:
+    """Return the values at ``share`` of the epochs so far, rounded down: column ``floor(s t)``."""
+    epochs = (np.arange(values.shape[1]) * share).astype(np.int64)
+    result: FloatArray = values[:, epochs]
+    return result
+
+
+def running_minimum(values: FloatArray) -> FloatArray:
+    """Return the smallest value so far; NaN counts as infinite."""
+    known = np.where(np.isnan(values), np.inf, values)
+    result: FloatArray = np.minimum.accumulate(known, axis=1)
     return result
 
 

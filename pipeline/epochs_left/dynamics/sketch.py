@@ -2,7 +2,8 @@
 
 Charikar, Chen and Farach-Colton 2002; as feature hashing Weinberger et al. 2009, whose Lemma 2
 gives E<Sx, Sy> = <x, y> and a variance of at most 2 |x|^2 |y|^2 / size. Since it is linear, the
-sketch of a difference is the difference of the sketches: distances between epochs follow.
+sketch of a difference is the difference of the sketches: distances between epochs follow. Each
+bucket of a sketch is the sum of its coordinates, each times its sign.
 """
 
 from __future__ import annotations
@@ -23,10 +24,3 @@ def sketch_hashes(n_params: int, size: int) -> tuple[IntArray, FloatArray]:
     rng = np.random.Generator(np.random.Philox(_SEED))
     words = rng.integers(0, 2 * size, n_params)
     return words % size, np.where(words < size, 1.0, -1.0)
-
-
-def count_sketch(vector: FloatArray, size: int) -> FloatArray:
-    """Return the sketch of ``vector``, shape ``(n,)`` -> ``(size,)``."""
-    buckets, signs = sketch_hashes(vector.size, size)
-    sketch: FloatArray = np.bincount(buckets, signs * vector, size).astype(np.float64)
-    return sketch

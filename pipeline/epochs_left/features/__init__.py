@@ -13,10 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epochs_left.arrays import FloatArray
+from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.registry import Registry
 from epochs_left.schema import View
-from epochs_left.trajectories import INPUTS, ORACLE_INPUTS, Trajectories
+from epochs_left.trajectories import (
+    INPUTS,
+    MAY_BE_MISSING,
+    ORACLE_INPUTS,
+    STATE_INPUTS,
+    Trajectories,
+)
 
 #: What a feature that overflows is set to; float32 holds its square root's square.
 FINITE_LIMIT = 1e30
@@ -35,6 +41,11 @@ class FeatureGroup:
     compute: Compute
     summary: str
     baseline: bool
+
+    @property
+    def probed(self) -> bool:
+        """Whether it needs the model and its data at a state, which no log has."""
+        return bool(STATE_INPUTS.keys() & set(self.requires))
 
 
 FEATURE_GROUPS: Registry[FeatureGroup] = Registry("feature group", __name__)
@@ -107,13 +118,23 @@ def compute_features(
     for group in groups:
         if wanted is not None and not wanted & set(group.units):
             continue
+        missing = _missing(group, runs)
         for name, values in _values(group, runs).items():
             if wanted is not None and name not in wanted:
                 continue
             column = np.broadcast_to(values, shape).astype(np.float32)
-            column[padding] = np.nan
+            column[padding | missing] = np.nan
             features[name] = column
     return features
+
+
+def _missing(group: FeatureGroup, runs: Trajectories) -> BoolArray:
+    """Return the cells at which an input of the group is not known, shape ``(R, E)`` or less."""
+    found = np.zeros((runs.n_runs, 1), dtype=np.bool_)
+    for name in MAY_BE_MISSING & set(group.requires) & set(runs.inputs):
+        unknown = np.isnan(runs.inputs[name])
+        found = found | unknown.reshape(*unknown.shape[:2], -1).any(axis=2)
+    return found
 
 
 def _values(group: FeatureGroup, runs: Trajectories) -> Mapping[str, FloatArray]:

@@ -10,22 +10,30 @@ from epochs_left.schema import View
 _HEAD = """\
 # Features
 
-What `featurize` writes: `features/<family>/examples.parquet`, a row an example (run, epoch), and
-`features/<family>/features.json`, which says of each feature column what stands below. This page is
-generated from the registry: `python -m epochs_left.stages dictionary` rewrites it.
+What `featurize` writes: `features/<family>/examples.parquet`, a row an example (run, epoch and
+target), and `features/<family>/features.json`, which says of each feature column what stands below.
+This page is generated from the registry: `python -m epochs_left.stages dictionary` rewrites it.
 
-An example is a run at an epoch t before its end. A causal feature at t is computed from epochs
-0..t alone; an oracle feature may look at the final parameters. NaN means that an input was not
-measured; every other value is finite.
+An example is a run at an epoch t before its target. A causal feature at t is computed from epochs
+0..t alone; an oracle feature may look at the final parameters. Each run has examples towards its
+own criterion, some towards a further target besides (params.yaml: `featurize.extra_share`); those
+have no oracle features. NaN means that an input is not known there; every other value is finite.
 
 ## Columns that are no features
 | column | unit | meaning |
 |---|---|---|
-| run_id, lineage_id, family, architecture, activation, init_scheme, optimizer, lr, momentum, \
-batch_size, n_examples, n_params, outcome | see data/README.md | of the run |
+| run_id, lineage_id, family, cohort, task, architecture, activation, init_scheme, optimizer, lr, \
+momentum, weight_decay, batch_size, n_examples, n_params, lr_schedule, max_epochs, outcome \
+| see data/README.md | of the run |
+| curve_id | text | the same for equal loss curves alone; null if the loss never moves. Lineages \
+that share a curve stop `fit` |
+| target_kind | text | what is asked for: `epsilon`, the run's own criterion; `threshold`, another \
+loss; `plateau`, that of its curve |
+| target | loss | loss to fall below; NaN for a plateau |
+| plateau | 1 | share of the initial excess over the lowest loss; NaN for a loss |
 | epoch | epochs | t, passes done |
-| remaining | epochs | R = T - t; null if the run did not converge |
-| converged | bool | the run reached its target |
+| remaining | epochs | R, epochs from t to the target; null if it was not reached |
+| converged | bool | the run reached the target |
 | locked | bool | the lineage belongs to the locked test set, which `evaluate` alone opens |
 | sampled | bool | the row belongs to the even draw of epochs, which scores are computed on |
 | landmark | bool | the row is at one of the landmark epochs of params.yaml |

@@ -15,16 +15,18 @@ from epochs_left.schema import View
     units={
         "log_loss": "log(loss)",
         "log_gap_to_target": "log(loss ratio)",
+        "log_target": "log(loss)",
         "log_loss_drop": "log(loss ratio)",
         "log_elapsed": "log(epochs)",
     },
 )
 def loss_level(loss: FloatArray, target: FloatArray, epoch: FloatArray) -> dict[str, FloatArray]:
-    """Log loss, its gap to the target, its drop since epoch 0, and the epochs elapsed."""
+    """Log loss, the target and the gap to it, the drop since epoch 0, and the epochs elapsed."""
     log_loss = safe_log(loss)
     return {
         "log_loss": log_loss,
         "log_gap_to_target": log_loss - safe_log(target),
+        "log_target": np.broadcast_to(safe_log(target), log_loss.shape),
         "log_loss_drop": log_loss[:, :1] - log_loss,
         "log_elapsed": np.log1p(epoch),
     }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.arrays import FloatArray
 from epochs_left.dynamics.curves import safe_log
-from epochs_left.dynamics.distances import block_means
 from epochs_left.features import feature_group
-from epochs_left.features._blocks import N_BLOCKS, block_names, by_block
+from epochs_left.features._blocks import block_names, by_block
 from epochs_left.schema import View
 
 _EPSILON = 1e-8  # seed 003's epsilon; float32 parameters cannot resolve less
@@ -23,14 +20,11 @@ _EPSILON = 1e-8  # seed 003's epsilon; float32 parameters cannot resolve less
     },
 )
 def oracle_differences(
-    params: FloatArray, final_params: FloatArray, block_of_param: IntArray
+    block_difference: FloatArray, block_distance: FloatArray
 ) -> dict[str, FloatArray]:
     """Absolute, signed and log differences to the final parameters, block by block."""
-    difference = params - final_params[:, None, :]
-    signed = block_means(difference, block_of_param, N_BLOCKS)
-    absolute = block_means(np.abs(difference), block_of_param, N_BLOCKS)
     return {
-        **by_block("absolute_difference", absolute),
-        **by_block("signed_difference", signed),
-        **by_block("log_difference", safe_log(absolute + _EPSILON)),
+        **by_block("absolute_difference", block_distance),
+        **by_block("signed_difference", block_difference),
+        **by_block("log_difference", safe_log(block_distance + _EPSILON)),
     }

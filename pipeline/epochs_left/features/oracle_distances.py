@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from epochs_left.arrays import FloatArray
 from epochs_left.dynamics.curves import safe_log
-from epochs_left.dynamics.distances import (
-    chebyshev_distance,
-    cosine_distance,
-    l1_distance,
-    l2_distance,
-)
 from epochs_left.features import feature_group
 from epochs_left.schema import View
 
-_DISTANCES = {
-    "l1": l1_distance,
-    "l2": l2_distance,
-    "cosine": cosine_distance,
-    "chebyshev": chebyshev_distance,
-}
 _EPSILON = 1e-8  # keeps the log finite at the end of a run; float32 cannot resolve less
 
 _UNITS = {
@@ -33,9 +21,18 @@ _UNITS = {
     view=View.ORACLE,
     units={**_UNITS, **{f"log_{name}": f"log({unit})" for name, unit in _UNITS.items()}},
 )
-def oracle_distances(params: FloatArray, final_params: FloatArray) -> dict[str, FloatArray]:
+def oracle_distances(
+    l1_to_final: FloatArray,
+    l2_to_final: FloatArray,
+    cosine_to_final: FloatArray,
+    chebyshev_to_final: FloatArray,
+) -> dict[str, FloatArray]:
     """L1, L2, cosine and Chebyshev distance to the final parameters, and their logs."""
-    final = final_params[:, None, :]
-    raw = {f"{name}_to_final": measure(params, final) for name, measure in _DISTANCES.items()}
+    raw = {
+        "l1_to_final": l1_to_final,
+        "l2_to_final": l2_to_final,
+        "cosine_to_final": cosine_to_final,
+        "chebyshev_to_final": chebyshev_to_final,
+    }
     logs = {f"log_{name}": safe_log(value + _EPSILON) for name, value in raw.items()}
     return {**raw, **logs}

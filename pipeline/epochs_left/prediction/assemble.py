@@ -17,20 +17,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.dynamics.geometry import trajectory_geometry
+from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
 from epochs_left.prediction.cells import UNNAMED
+from epochs_left.prediction.forecasts import linearised_forecasts, training_of
 from epochs_left.prediction.histories import MIN_HISTORY, Histories
 from epochs_left.prediction.layout import MEASURES, SETTINGS
 from epochs_left.prediction.rows import Rows
-from epochs_left.trajectories import Trajectories, blocks_of_similar_length, pad
+from epochs_left.trajectories import (
+    FORECAST_INPUTS,
+    GEOMETRY_INPUTS,
+    Trajectories,
+    blocks_of_similar_length,
+    pad,
+)
 
-#: Inputs that every log has.
-LOSS_INPUTS = frozenset({"epoch", "loss", "target"})
 #: Padded cells of a block, times the width of the parameters: 2 MB a measure stays in the cache.
 MAX_BLOCK_CELLS = 2**18
 #: Settings whose meaning is tied to one epoch or one step.
-PER_EPOCH_SETTINGS = ("lr", "batch_size", "n_examples")
+PER_EPOCH_SETTINGS = ("lr", "batch_size", "n_examples", "horizon")
+#: What a forecast needs to be told of a run.
+_FORECAST_NEEDS = frozenset(
+    {"architecture", "batch_size", "horizon", "lr", "momentum", "n_examples", "optimizer"}
+)
 #: Settings that feature groups take to be constant.
 CONSTANT_SETTINGS = ("lr", "momentum", "batch_size")
 
@@ -122,11 +134,16 @@ def _block(
         for name, values in taken.numbers.items()
         if name in MEASURES and name in inputs
     }
-    if taken.params is not None and "params" in inputs:
-        series["params"] = pad(taken.params, lengths)
+    if taken.params is not None and GEOMETRY_INPUTS.keys() & set(inputs):
+        series |= _geometry(taken.params, lengths)
     settings = _settings(taken, first, unit)
     labels = {name: codes[first] for name, codes in taken.labels.items()}
     named = np.array([*label_names, ""], dtype=object)
+    if taken.params is not None and FORECAST_INPUTS.keys() & set(inputs):
+        of_run = settings | {name: named[codes][:, None] for name, codes in labels.items()}
+        series |= _forecasts(taken.params, lengths, of_run, target)
+    if "planned_lr" in inputs:
+        settings |= _planned(settings, labels, named)
     values: dict[str, Any] = {
         "epoch": epoch / unit,
         "loss": pad(taken.loss, lengths),
@@ -145,6 +162,28 @@ def _block(
     )
 
 
+def _geometry(params: FloatArray, lengths: IntArray) -> dict[str, FloatArray]:
+    """Return what the parameters say of each epoch; a log has no end to measure them against."""
+    whole = np.zeros(params.shape[1], dtype=np.int64)
+    found = trajectory_geometry(params, lengths, block_of_param=whole, n_blocks=1)
+    return {name: pad(values, lengths) for name, values in found.items()}
+
+
+def _forecasts(
+    params: FloatArray, lengths: IntArray, of_run: Mapping[str, NDArray[Any]], target: float
+) -> dict[str, FloatArray]:
+    """Return what theory forecasts at each epoch, if everything that it needs is stated."""
+    if not of_run.keys() >= _FORECAST_NEEDS:
+        return {}
+    columns = {name: np.repeat(of_run[name][:, 0], lengths) for name in _FORECAST_NEEDS}
+    columns["target"] = np.full(len(params), target)
+    rows = np.arange(len(params))
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    previous = params[np.maximum(rows - 1, first)]
+    found = linearised_forecasts(params, previous, columns["architecture"], training_of(columns))
+    return {name: pad(values, lengths) for name, values in found.items()}
+
+
 def _settings(taken: Rows, first: IntArray, unit: FloatArray) -> dict[str, FloatArray]:
     """Return each setting in the first row of its run, shape ``(R, 1)``."""
     settings = {
@@ -156,6 +195,26 @@ def _settings(taken: Rows, first: IntArray, unit: FloatArray) -> dict[str, Float
         if name in settings:
             settings[name] = np.where(unit == 1, settings[name], np.nan)
     return settings
+
+
+def _planned(
+    settings: Mapping[str, FloatArray], labels: Mapping[str, IntArray], named: NDArray[Any]
+) -> dict[str, FloatArray]:
+    """Return the planned learning rates, shape ``(R, H + 1)``, where the plan is known."""
+    if not {"lr", "horizon"} <= settings.keys() or "lr_schedule" not in labels:
+        return {}
+    plans = [
+        learning_rates(schedule, lr, int(horizon))
+        if schedule in SCHEDULES and lr > 0 and horizon >= 1
+        else np.array([np.nan])
+        for schedule, lr, horizon in zip(
+            named[labels["lr_schedule"]],
+            settings["lr"][:, 0],
+            settings["horizon"][:, 0],
+            strict=True,
+        )
+    ]
+    return {"planned_lr": pad(np.concatenate(plans), np.array([plan.size for plan in plans]))}
 
 
 def _available(
@@ -170,7 +229,7 @@ def _available(
     }
     return {
         **{name: ~np.logical_or.accumulate(gap, axis=1) for name, gap in missing.items()},
-        **{name: ~np.isnan(values) for name, values in settings.items()},
+        **{name: ~np.isnan(values[:, :1]) for name, values in settings.items()},
         **{name: (codes != UNNAMED)[:, None] for name, codes in labels.items()},
     }
 

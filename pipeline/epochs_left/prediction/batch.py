@@ -26,6 +26,7 @@ from epochs_left.prediction.runs import (
 )
 from epochs_left.storage.logs import Log
 from epochs_left.storage.outputs import TableWriter
+from epochs_left.trajectories import GEOMETRY_INPUTS
 
 Gather = Callable[[Iterable[Rows]], Iterator[Rows]]
 OpenSink = Callable[[], AbstractContextManager[TableWriter]]
@@ -152,7 +153,7 @@ def _predict(
     reader = RowReader(
         layout=layout,
         on_bad=request.on_bad,
-        with_params="params" in predictor.inputs,
+        with_params=not GEOMETRY_INPUTS.keys().isdisjoint(predictor.inputs),
         run_names=Names(),
         label_names=Names(),
         default_run=request.default_run,

@@ -1,64 +1,114 @@
-"""From recorded runs to training examples: which epochs, with which features.
+"""From recorded runs to training examples: which epochs, towards which target, with which features.
 
-An example is a run at an epoch t before its end. The epochs of a run are equally far apart from a
-random start, so that every epoch is equally likely and a run is covered evenly.
+An example is a run at an epoch t before its target. The epochs of a run are equally far apart from
+a random start, so that every epoch is equally likely and a run is covered evenly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.dynamics.schedules import learning_rates
 from epochs_left.features import FeatureGroup, compute_features
-from epochs_left.schema import Outcome
+from epochs_left.features._blocks import depth_blocks
+from epochs_left.prediction.goals import Goal, extra_goals, primary_goals
+from epochs_left.schema import View
 from epochs_left.seeding import Purpose, generator, key_of
 from epochs_left.statistics.folds import locked_lineages
 from epochs_left.storage.epoch_shards import EpochRows
-from epochs_left.trajectories import Trajectories, blocks_of_similar_length, pad
+from epochs_left.trajectories import (
+    FORECAST_INPUTS,
+    MEASURES,
+    STATE_INPUTS,
+    Trajectories,
+    blocks_of_similar_length,
+    pad,
+)
 
-#: Padded parameter values of a block; bounds the memory and keeps the arrays in the caches.
-MAX_BLOCK_CELLS = 1 << 20
+#: Padded cells of a block; bounds the memory and keeps the arrays in the caches.
+MAX_BLOCK_CELLS = 1 << 16
 
 #: Columns of the runs that examples carry along.
 RUN_COLUMNS = (
     "run_id",
     "lineage_id",
     "family",
+    "cohort",
+    "task",
     "architecture",
     "activation",
     "init_scheme",
     "optimizer",
     "lr",
     "momentum",
+    "weight_decay",
     "batch_size",
     "n_examples",
     "n_params",
+    "lr_schedule",
+    "max_epochs",
     "outcome",
 )
 
-#: Measures and settings of a run that feature groups may ask for.
-_MEASURES = ("loss", "grad_norm", "update_norm", "path_length", "probe_kl")
-_SETTINGS = (
-    "lr",
-    "momentum",
-    "batch_size",
-    "n_examples",
-    "n_params",
-    "optimizer",
-    "activation",
-)
+#: Settings of a run that feature groups may ask for, by the column that they stand in.
+_SETTINGS = {
+    **{name: name for name in ("lr", "momentum", "weight_decay", "batch_size", "n_examples")},
+    **{name: name for name in ("n_params", "optimizer", "activation", "lr_schedule")},
+    "horizon": "max_epochs",
+}
+
+#: A number an epoch row.
+Series = FloatArray | IntArray
 
 BlockOfParam = Callable[[str], Sequence[int]]
+#: Geometry of concatenated rows: (rows, block of each parameter) -> inputs by name.
+Geometry = Callable[[EpochRows, IntArray], Mapping[str, FloatArray]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateTable:
+    """Recorded states to be measured, n of them.
+
+    Attributes
+    ----------
+    runs
+        The row of runs.parquet of each state, n rows.
+    params, start, previous, final
+        theta_t, theta_0, theta_{t-1} (theta_0 at epoch 0) and theta_T, shape ``(n, P)``, float32.
+    """
+
+    runs: pa.Table
+    params: FloatArray
+    start: FloatArray
+    previous: FloatArray
+    final: FloatArray
+
+    def take(self, rows: IntArray) -> StateTable:
+        """Return some of the states."""
+        return StateTable(
+            runs=self.runs.take(rows),
+            params=self.params[rows],
+            start=self.start[rows],
+            previous=self.previous[rows],
+            final=self.final[rows],
+        )
+
+
+#: Measures recorded states: names in `trajectories.STATE_INPUTS` and `FORECAST_INPUTS`, each of
+#: shape ``(n,)``; a forecast is towards the run's own criterion.
+Probe = Callable[[StateTable], Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplePlan:
-    """Which epochs of a run become examples.
+    """Which epochs of a run become examples, and towards which targets.
 
     Attributes
     ----------
@@ -69,6 +119,8 @@ class ExamplePlan:
         rare in an even draw, and predictions are wanted there.
     locked_share
         Share of lineages in the locked test set.
+    extra_share
+        Share of runs that have examples towards a further threshold, or a plateau, too.
     root_seed
         Seed of the draw.
     """
@@ -76,7 +128,33 @@ class ExamplePlan:
     epochs_per_run: int
     landmarks: tuple[int, ...]
     locked_share: float
+    extra_share: float
     root_seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How examples are made of the runs of one family.
+
+    Attributes
+    ----------
+    plan
+        Which epochs and targets.
+    groups
+        Feature groups to compute.
+    block_of_param
+        Parameter blocks of an architecture.
+    geometry
+        What the recorded parameters say of each epoch.
+    probe
+        Measures sampled states; None leaves what it would say unknown.
+    """
+
+    plan: ExamplePlan
+    groups: Sequence[FeatureGroup]
+    block_of_param: BlockOfParam
+    geometry: Geometry
+    probe: Probe | None
 
 
 def example_epochs(run_id: str, n_epochs: int, plan: ExamplePlan) -> IntArray:
@@ -92,13 +170,7 @@ def example_epochs(run_id: str, n_epochs: int, plan: ExamplePlan) -> IntArray:
     return position.astype(np.int64)
 
 
-def examples_of(
-    rows: EpochRows,
-    runs: pa.Table,
-    block_of_param: BlockOfParam,
-    groups: Sequence[FeatureGroup],
-    plan: ExamplePlan,
-) -> Iterator[pa.Table]:
+def examples_of(rows: EpochRows, runs: pa.Table, recipe: Recipe) -> Iterator[pa.Table]:
     """Yield tables of examples for whole runs.
 
     Parameters
@@ -107,12 +179,6 @@ def examples_of(
         Epoch rows of the runs.
     runs
         Their rows of runs.parquet, in the same order.
-    block_of_param
-        Parameter blocks of an architecture.
-    groups
-        Feature groups to compute.
-    plan
-        Which epochs.
 
     Raises
     ------
@@ -121,96 +187,205 @@ def examples_of(
     """
     if runs["run_id"].to_pylist() != rows.run_ids:
         raise ValueError("the runs are not those of the epoch rows")
-    starts = np.cumsum(rows.lengths) - rows.lengths
     architectures = np.array(runs["architecture"].to_pylist())
     for architecture in np.unique(architectures):
-        of_kind = np.flatnonzero(architectures == architecture)
-        cells = MAX_BLOCK_CELLS // rows.params.shape[1]
-        for index in blocks_of_similar_length(rows.lengths[of_kind], cells):
-            members = of_kind[index]
-            yield _block(rows, runs, starts, members, block_of_param(architecture), groups, plan)
+        members = np.flatnonzero(architectures == architecture)
+        of_kind = rows if members.size == len(runs) else rows.take_runs(members)
+        blocks = depth_blocks(recipe.block_of_param(architecture))
+        geometry = recipe.geometry(of_kind, blocks)
+        for index in blocks_of_similar_length(of_kind.lengths, MAX_BLOCK_CELLS):
+            yield from _Block(of_kind, runs.take(members), geometry, index).examples(recipe)
 
 
-def _block(
-    rows: EpochRows,
-    runs: pa.Table,
-    starts: IntArray,
-    members: IntArray,
-    block_of_param: Sequence[int],
-    groups: Iterable[FeatureGroup],
-    plan: ExamplePlan,
-) -> pa.Table:
-    of_runs = runs.take(members)
-    trajectories = _trajectories(
-        rows, of_runs, starts[members], rows.lengths[members], np.asarray(block_of_param)
-    )
-    features = compute_features(trajectories, groups)
-    row, epoch, sampled, landmark = _cells(of_runs, plan)
-    outcome_epoch = of_runs["outcome_epoch"].to_numpy()[row]
-    converged = np.array(of_runs["outcome"].to_pylist())[row] == Outcome.CONVERGED.value
-    locked = locked_lineages(of_runs["lineage_id"].to_pylist(), plan.locked_share)
-    columns: dict[str, Any] = {
-        **{name: of_runs[name].take(row).combine_chunks() for name in RUN_COLUMNS},
-        "epoch": epoch.astype(np.int32),
-        "remaining": pa.array(outcome_epoch - epoch, pa.int32(), mask=~converged),
-        "converged": converged,
-        "locked": locked[row],
-        "sampled": sampled,
-        "landmark": landmark,
-        **{name: values[row, epoch] for name, values in sorted(features.items())},
-    }
-    return pa.table(columns)
+class _Block:
+    """Some runs of one architecture as padded arrays.
+
+    Parameters
+    ----------
+    rows, runs
+        Runs of one architecture.
+    geometry
+        Inputs from their parameters, a row an epoch row; `final_block_mean` a row a run.
+    index
+        The runs of the block.
+    """
+
+    def __init__(
+        self, rows: EpochRows, runs: pa.Table, geometry: Mapping[str, FloatArray], index: IntArray
+    ) -> None:
+        self._rows, self.runs = rows, runs.take(index)
+        self._starts = (np.cumsum(rows.lengths) - rows.lengths)[index]
+        self.lengths = rows.lengths[index]
+        self._cells = _ranges(self._starts, self.lengths)
+        self._inputs: dict[str, Any] = {
+            "epoch": self._padded(rows.epoch),
+            **{
+                name: self._padded(values)
+                for name, values in rows.measures.items()
+                if name in MEASURES
+            },
+            **{
+                name: values[index][:, None] if _is_of_run(name) else self._padded(values)
+                for name, values in geometry.items()
+            },
+            **{name: _column(self.runs, column) for name, column in _SETTINGS.items()},
+            "planned_lr": _planned(self.runs),
+        }
+
+    def _padded(self, values: Series) -> FloatArray:
+        return pad(values[self._cells], self.lengths)
+
+    @property
+    def losses(self) -> list[FloatArray]:
+        """The loss of each run, epoch 0 to its last."""
+        loss = self._rows.measures["loss"].astype(np.float64)
+        return [loss[s : s + n] for s, n in zip(self._starts, self.lengths, strict=True)]
+
+    def examples(self, recipe: Recipe) -> Iterator[pa.Table]:
+        """Yield the examples towards the primary target, then those towards others."""
+        goals = primary_goals(self.runs)
+        cells = _cells(self.runs, goals, recipe.plan)
+        self._inputs |= self._measured(cells, recipe.probe)
+        free = [group for group in recipe.groups if not _asks_for_target(group)]
+        aimed = [group for group in recipe.groups if _asks_for_target(group)]
+        features: dict[str, FloatArray | None] = {
+            **compute_features(self._trajectories(goals), recipe.groups)
+        }
+        yield self._table(goals, cells, features, recipe.plan)
+        goals = extra_goals(self.runs, self.losses, recipe.plan.extra_share, recipe.plan.root_seed)
+        if not any(goals):
+            return
+        causal = [group for group in aimed if group.view is View.CAUSAL]
+        kept = {name for group in free if group.view is View.CAUSAL for name in group.units}
+        features = {name: values if name in kept else None for name, values in features.items()}
+        for name in FORECAST_INPUTS:  # they were towards the run's own criterion
+            self._inputs.pop(name, None)
+        features |= compute_features(self._trajectories(goals), causal)
+        yield self._table(goals, _cells(self.runs, goals, recipe.plan), features, recipe.plan)
+
+    def _trajectories(self, goals: Sequence[Goal | None]) -> Trajectories:
+        asked = {
+            "target": [np.nan if goal is None else goal.target for goal in goals],
+            "plateau": [np.nan if goal is None else goal.plateau for goal in goals],
+        }
+        columns = {name: np.array(values)[:, None] for name, values in asked.items()}
+        return Trajectories(lengths=self.lengths, inputs={**self._inputs, **columns})
+
+    def _measured(self, cells: _Cells, probe: Probe | None) -> dict[str, FloatArray]:
+        """Return the states' measures, NaN where there is no example."""
+        if probe is None or "params" not in self._rows.vectors:
+            return {}
+        params, first = self._rows.params, self._starts[cells.row]
+        final = params[self._starts + self.lengths - 1]
+        found = probe(
+            StateTable(
+                runs=self.runs.take(cells.row),
+                params=params[first + cells.epoch],
+                start=params[first],
+                previous=params[first + np.maximum(cells.epoch - 1, 0)],
+                final=final[cells.row],
+            )
+        )
+        shape = self._inputs["epoch"].shape
+        known = STATE_INPUTS.keys() | FORECAST_INPUTS.keys()
+        spread = {name: np.full(shape, np.nan) for name in found if name in known}
+        for name, values in spread.items():
+            values[cells.row, cells.epoch] = found[name]
+        return spread
+
+    def _table(
+        self,
+        goals: Sequence[Goal | None],
+        cells: _Cells,
+        features: Mapping[str, FloatArray | None],
+        plan: ExamplePlan,
+    ) -> pa.Table:
+        row, epoch = cells.row, cells.epoch
+        reached = np.array([goal is not None and goal.reached for goal in goals])[row]
+        end = np.array([0 if goal is None else goal.epoch for goal in goals])[row]
+        kinds = np.array(["" if goal is None else goal.kind.value for goal in goals])
+        asked = np.array([np.nan if goal is None else goal.target for goal in goals])
+        shares = np.array([np.nan if goal is None else goal.plateau for goal in goals])
+        locked = locked_lineages(self.runs["lineage_id"].to_pylist(), plan.locked_share)
+        missing = np.full(row.size, np.nan, dtype=np.float32)
+        columns: dict[str, Any] = {
+            **{name: self.runs[name].take(row).combine_chunks() for name in RUN_COLUMNS},
+            "curve_id": pa.array(map(_curve_id, self.losses), pa.string()).take(row),
+            "target_kind": kinds[row],
+            "target": asked[row],
+            "plateau": shares[row],
+            "epoch": epoch.astype(np.int32),
+            "remaining": pa.array(end - epoch, pa.int32(), mask=~reached),
+            "converged": reached,
+            "locked": locked[row],
+            "sampled": cells.sampled,
+            "landmark": cells.landmark,
+            **{
+                name: missing if values is None else values[row, epoch]
+                for name, values in sorted(features.items())
+            },
+        }
+        return pa.table(columns)
 
 
-def _trajectories(
-    rows: EpochRows,
-    runs: pa.Table,
-    starts: IntArray,
-    lengths: IntArray,
-    block_of_param: IntArray,
-) -> Trajectories:
-    """Gather whole runs into padded arrays."""
-    cells = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-    last = starts + lengths - 1
-    per_epoch: dict[str, FloatArray] = {
-        name: pad(rows.measures[name][cells], lengths) for name in _MEASURES
-    }
-    return Trajectories(
-        lengths=lengths,
-        inputs={
-            "epoch": pad(rows.epoch[cells], lengths),
-            **per_epoch,
-            "params": pad(rows.params[cells], lengths),
-            "final_params": rows.params[last].astype(np.float64),
-            "block_of_param": block_of_param,
-            "target": _column(runs, "epsilon"),
-            **{name: _column(runs, name) for name in _SETTINGS},
-        },
-    )
+@dataclass(frozen=True)
+class _Cells:
+    """The examples of a block: run within the block, epoch, and why it is one; shape ``(n,)``."""
+
+    row: IntArray
+    epoch: IntArray
+    sampled: FloatArray
+    landmark: FloatArray
+
+
+def _cells(runs: pa.Table, goals: Sequence[Goal | None], plan: ExamplePlan) -> _Cells:
+    ids = runs["run_id"].to_pylist()
+    found = []
+    for row, goal in enumerate(goals):
+        n_epochs = 0 if goal is None else goal.epoch
+        drawn = example_epochs(ids[row], n_epochs, plan)
+        landmarks = [epoch for epoch in plan.landmarks if epoch < n_epochs]
+        chosen = np.union1d(drawn, landmarks).astype(np.int64)
+        found.append(
+            (
+                np.full(chosen.size, row),
+                chosen,
+                np.isin(chosen, drawn),
+                np.isin(chosen, landmarks),
+            )
+        )
+    return _Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _curve_id(loss: FloatArray) -> str | None:
+    """Return what identifies a loss curve; None if it never moves, as that of a dead network."""
+    moves = np.any(loss[1:] != loss[:-1])
+    return hashlib.blake2b(loss.tobytes(), digest_size=8).hexdigest() if moves else None
+
+
+def _asks_for_target(group: FeatureGroup) -> bool:
+    return bool({"target", "plateau", *FORECAST_INPUTS} & set(group.requires))
+
+
+def _is_of_run(name: str) -> bool:
+    return name == "final_block_mean"
 
 
 def _column(runs: pa.Table, name: str) -> Any:
     return runs[name].to_numpy(zero_copy_only=False)[:, None]
 
 
-def _cells(runs: pa.Table, plan: ExamplePlan) -> tuple[IntArray, IntArray, BoolArray, BoolArray]:
-    """Return row, epoch, whether it was drawn and whether it is a landmark, of each example."""
-    found: list[Mapping[str, Any]] = []
-    ids = runs["run_id"].to_pylist()
-    for row, n_epochs in enumerate(runs["outcome_epoch"].to_pylist()):
-        drawn = example_epochs(ids[row], n_epochs, plan)
-        landmarks = [epoch for epoch in plan.landmarks if epoch < n_epochs]
-        chosen = np.union1d(drawn, landmarks).astype(np.int64)
-        found.append(
-            {
-                "row": np.full(chosen.size, row),
-                "epoch": chosen,
-                "sampled": np.isin(chosen, drawn),
-                "landmark": np.isin(chosen, landmarks),
-            }
-        )
-    rows = np.concatenate([part["row"] for part in found])
-    epochs = np.concatenate([part["epoch"] for part in found])
-    sampled = np.concatenate([part["sampled"] for part in found])
-    landmark = np.concatenate([part["landmark"] for part in found])
-    return rows, epochs, sampled, landmark
+def _planned(runs: pa.Table) -> FloatArray:
+    """Return the planned learning rates, shape ``(R, H + 1)``, NaN beyond a run's horizon."""
+    settings = zip(
+        *(runs[name].to_pylist() for name in ("lr_schedule", "lr", "max_epochs")), strict=True
+    )
+    plans = [learning_rates(schedule, lr, horizon) for schedule, lr, horizon in settings]
+    return pad(np.concatenate(plans), np.array([plan.size for plan in plans]))
+
+
+def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+    """Return ``start, start + 1, ...`` of each range, one after another."""
+    offsets = np.cumsum(lengths) - lengths
+    ranges: IntArray = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+    return ranges

@@ -27,9 +27,11 @@ SETTINGS: dict[str, float] = {
     "batch_size": 1.0,
     "n_examples": 1.0,
     "n_params": 1.0,
+    "weight_decay": 0.0,
+    "horizon": 1.0,
 }
 #: Optional columns with one name a run.
-LABELS = ("optimizer", "activation", "architecture")
+LABELS = ("optimizer", "activation", "architecture", "lr_schedule")
 PARAMS = "params"
 _PARAM_PREFIX = "param_"
 

@@ -12,7 +12,6 @@ import numpy as np
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.errors import DataError, ModelError
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup
-from epochs_left.prediction.assemble import LOSS_INPUTS
 from epochs_left.schema import View
 from epochs_left.statistics.conformal import offsets_at
 from epochs_left.statistics.novelty import Novelty
@@ -25,6 +24,7 @@ from epochs_left.storage.bundles import (
     load_columns,
 )
 from epochs_left.storage.estimators import UBJSON, load_estimator
+from epochs_left.trajectories import LOSS_INPUTS
 
 #: Intervals of rows unlike the training data are this many times as wide, on the log(1 + R) scale.
 WIDENING = 2.0
@@ -266,6 +266,8 @@ def _row_by_row(extension: str, predict: Predict) -> Predict:
 
     def in_equal_blocks(features: FloatArray) -> FloatArray:
         n_rows = features.shape[0]
+        if n_rows == 0:
+            return np.empty(0)
         filled = np.pad(features, ((0, -n_rows % BLOCK_ROWS), (0, 0)), constant_values=np.nan)
         starts = range(0, n_rows, BLOCK_ROWS)
         parts = [np.asarray(predict(filled[start : start + BLOCK_ROWS])) for start in starts]

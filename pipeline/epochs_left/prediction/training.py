@@ -117,11 +117,16 @@ def examples_of_view(
     dictionary
         Features.json: name, view, baseline and loss_only of each feature.
     spec
-        A regressor; its ``columns``, or every feature of the view that is no baseline.
+        A regressor; its ``columns``, or every feature of the view that is no baseline and that is
+        known of any row.
     view
         Oracle features are given in the oracle view alone.
     """
-    names = feature_names(dictionary, spec, view)
+    names = tuple(
+        name
+        for name in feature_names(dictionary, spec, view)
+        if spec.columns is not None or np.isfinite(table[name].to_numpy()).any()
+    )
     known = {entry["name"]: entry for entry in dictionary}
     return Examples(
         names=names,
@@ -145,7 +150,8 @@ def feature_names(
     return tuple(
         entry["name"]
         for entry in dictionary
-        if not entry["baseline"] and (view is View.ORACLE or entry["view"] == View.CAUSAL.value)
+        if not (entry["baseline"] or entry["probed"])
+        and (view is View.ORACLE or entry["view"] == View.CAUSAL.value)
     )
 
 
@@ -155,8 +161,8 @@ def _codes(table: pa.Table, name: str) -> IntArray:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fold:
-    number: int
     split: str
+    number: int
     train: IntArray
     test: IntArray
 
@@ -183,18 +189,18 @@ def out_of_fold(
 
     Returns
     -------
-    A row a prediction: row of ``examples``, split (``"by lineage"`` or ``"row-wise"``),
-    availability, predicted epochs remaining.
+    A row a prediction: row of ``examples``, split (``"by lineage"`` or ``"row-wise"``), number of
+    the fold within the split, availability, predicted epochs remaining.
     """
     seed = estimator_seed(root_seed, Purpose.FOLDS)
-    row_wise = row_wise_folds(examples.X.shape[0], settings.folds, seed)
-    pairs = [
-        ("by lineage", *pair) for pair in grouped_folds(examples.lineage, settings.folds, seed)
-    ]
-    pairs += [("row-wise", *pair) for pair in row_wise]
+    splits = {
+        "by lineage": grouped_folds(examples.lineage, settings.folds, seed),
+        "row-wise": row_wise_folds(examples.X.shape[0], settings.folds, seed),
+    }
     folds = [
-        _Fold(number=i, split=split, train=train, test=test)
-        for i, (split, train, test) in enumerate(pairs)
+        _Fold(split=split, number=number, train=train, test=test)
+        for split, pairs in splits.items()
+        for number, (train, test) in enumerate(pairs)
     ]
     predict = partial(_predict_fold, spec, examples, root_seed)
     fitted = parallel_map(predict, folds, jobs, threads=True)
@@ -204,7 +210,7 @@ def out_of_fold(
 
 def _predict_fold(
     spec: RegressorSpec, examples: Examples, root_seed: int, fold: _Fold
-) -> tuple[int, pa.Table]:
+) -> tuple[tuple[str, int], pa.Table]:
     in_training = np.zeros(examples.X.shape[0], dtype=np.bool_)
     in_training[fold.train] = True
     model = fit_time(spec, examples.take(in_training), root_seed)
@@ -216,13 +222,14 @@ def _predict_fold(
             {
                 "row": test,
                 "split": [fold.split] * n,
+                "fold": np.full(n, fold.number, dtype=np.int32),
                 "availability": [availability] * n,
                 "predicted": predict_remaining(model, SCALES[spec.scale], X, elapsed),
             }
         )
         for availability, X in inputs.items()
     ]
-    return fold.number, pa.concat_tables(parts)
+    return (fold.split, fold.number), pa.concat_tables(parts)
 
 
 def fit_time(spec: RegressorSpec, examples: Examples, root_seed: int) -> BaseEstimator:
@@ -296,15 +303,23 @@ def fold_scores(predictions: pa.Table, examples: Examples) -> dict[str, Any]:
     return {"R^2 of log(1 + R) by lineage": found}
 
 
+@dataclass(frozen=True, kw_only=True)
+class BundleFacts:
+    """What a bundle's manifest says of where it comes from; see `BundleManifest`."""
+
+    bundle_id: str
+    target: float
+    vocabulary: Mapping[str, tuple[str, ...]]
+    training: Mapping[str, Any]
+    scores: Mapping[str, Any]
+
+
 def build_bundle(
     spec: RegressorSpec,
     view: View,
     examples: Examples,
     quantiles: Mapping[str, ResidualQuantiles],
-    *,
-    target: float,
-    vocabulary: Mapping[str, tuple[str, ...]],
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: BundleFacts,
     root_seed: int,
 ) -> tuple[BundleManifest, dict[str, bytes]]:
     """Fit on every example and return the manifest and the files of the bundle.
@@ -315,33 +330,56 @@ def build_bundle(
         Examples of all runs; the regressor learns from those that converged.
     quantiles
         Interval offsets from `residual_quantiles`.
-    target, vocabulary
-        As in `BundleManifest`.
     facts
-        Its ``training`` and ``scores``.
+        What the manifest says besides.
     """
-    converged = examples.take(examples.converged)
-    extension, data = dump_estimator(fit_time(spec, converged, root_seed))
+    time = fit_time(spec, examples.take(examples.converged), root_seed)
+    both_outcomes = np.unique(examples.converged).size == 2
+    says_whether = view is View.CAUSAL and not spec.baseline and both_outcomes
+    converges = fit_converges(examples, root_seed) if says_whether else None
+    return bundle_of(spec, view, examples, (time, converges), quantiles, facts, root_seed)
+
+
+def bundle_of(
+    spec: RegressorSpec,
+    view: View,
+    examples: Examples,
+    models: tuple[BaseEstimator, BaseEstimator | None],
+    quantiles: Mapping[str, ResidualQuantiles],
+    facts: BundleFacts,
+    root_seed: int,
+) -> tuple[BundleManifest, dict[str, bytes]]:
+    """Return the manifest and the files of a bundle of fitted models.
+
+    Parameters
+    ----------
+    models
+        What says when, and what says whether, which may be None.
+    examples, quantiles, facts
+        As for `build_bundle`.
+    """
+    time, converges = models
+    extension, data = dump_estimator(time)
     files = {f"time{extension}": data, REFERENCE: _reference(examples, root_seed)}
-    if view is View.CAUSAL and not spec.baseline:
-        extension, data = dump_estimator(fit_converges(examples, root_seed))
+    if converges is not None:
+        extension, data = dump_estimator(converges)
         files[f"converges{extension}"] = data
-    low, high = examples.X.min(axis=0).tolist(), examples.X.max(axis=0).tolist()
+    low, high = np.nanmin(examples.X, axis=0).tolist(), np.nanmax(examples.X, axis=0).tolist()
     manifest = BundleManifest(
         schema_version=SCHEMA_VERSION,
-        bundle_id=f"{spec.name}-{view.value}",
+        bundle_id=facts.bundle_id,
         view=view.value,
         regressor=spec.name,
         title=spec.title,
         scale=spec.scale,
         features=examples.names,
-        target=target,
+        target=facts.target,
         ranges=dict(zip(examples.names, zip(low, high, strict=True), strict=True)),
-        vocabulary=vocabulary,
+        vocabulary=facts.vocabulary,
         must_state=MUST_STATE,
         residual_quantiles=quantiles,
-        training=facts["training"],
-        scores=facts["scores"],
+        training=facts.training,
+        scores=facts.scores,
         versions=library_versions(),
         files={},
     )

@@ -1,0 +1,20 @@
+"""Schedule of the learning rate, known before the run starts: causal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epochs_left.arrays import FloatArray
+from epochs_left.features import feature_group
+from epochs_left.schema import View
+
+_SCHEDULES = ("constant", "cosine", "step", "one_cycle")
+
+
+@feature_group(view=View.CAUSAL, units={f"schedule_{name}": "0 or 1" for name in _SCHEDULES})
+def schedule_kind(lr_schedule: NDArray[Any]) -> dict[str, FloatArray]:
+    """Schedule of the learning rate."""
+    return {f"schedule_{name}": (lr_schedule == name).astype(np.float64) for name in _SCHEDULES}

@@ -1,0 +1,251 @@
+"""One predictor for every family and any target: thresholds, plateaus and outcomes alike.
+
+What a target is stands in the features: the gap to a threshold, the share of a plateau. Curves of
+the curve prior are training material like any other family; how much they help is measured by
+fitting without them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from epochs_left.arrays import BoolArray, FloatArray, IntArray, Labels
+from epochs_left.config import PoolSettings
+from epochs_left.parallel import Progress, no_progress, parallel_map
+from epochs_left.prediction.training import (
+    BundleFacts,
+    Examples,
+    bundle_of,
+    estimator_seed,
+    examples_of_view,
+    predict_remaining,
+)
+from epochs_left.regressors import REGRESSORS
+from epochs_left.regressors._converges import build_converges_classifier
+from epochs_left.regressors._fitting import fit_weighted
+from epochs_left.schema import TargetKind, View
+from epochs_left.seeding import Purpose
+from epochs_left.statistics.conformal import conformal_offsets
+from epochs_left.statistics.folds import grouped_folds, run_weights
+from epochs_left.statistics.scales import SCALES
+from epochs_left.storage.bundles import BundleManifest, ResidualQuantiles
+
+REGRESSOR = "xgboost"
+#: The family of synthetic curves.
+PRIOR = "curve_prior"
+#: Training material of the two predictors that are compared.
+WITH_PRIOR, REAL_ALONE = "with the curve prior", "real runs alone"
+#: Names of labels that a bundle remembers, to say when a run has another.
+_LABELS = ("optimizer", "activation", "architecture")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolExamples:
+    """Examples of several families towards targets of several kinds.
+
+    Attributes
+    ----------
+    examples
+        Features and truth; its ``run`` tells apart the targets of one run.
+    keys
+        Columns of examples.parquet that name a row: family, run_id, lineage_id, target_kind, ...
+    """
+
+    examples: Examples
+    keys: pd.DataFrame
+
+    @property
+    def family(self) -> Labels:
+        """Family of each row, shape ``(n,)``."""
+        return np.asarray(self.keys["family"])
+
+    @property
+    def weight(self) -> FloatArray:
+        """Weights of the fit, shape ``(n,)``: a family counts as the root of its number of runs.
+
+        Between counting every run the same, which would leave ten thousand neurons to speak for
+        all, and every family the same, which would let forty runs.
+        """
+        weight = self.examples.weight
+        for family in np.unique(self.family):
+            rows = self.family == family
+            n_runs = np.unique(self.examples.run[rows]).size
+            weight[rows] *= np.sqrt(n_runs) / weight[rows].sum()
+        return weight
+
+
+def pooled_examples(
+    table: pa.Table, dictionary: Sequence[Mapping[str, Any]], runs_per_family: int
+) -> PoolExamples:
+    """Return the examples of several families that one predictor is fitted on.
+
+    Parameters
+    ----------
+    table
+        Rows of examples.parquet of the families, one after another.
+    dictionary
+        Features.json, the same for all families.
+    runs_per_family
+        At most so many runs of a family, whole lineages, in the order of their ids, which are
+        hashes.
+    """
+    kept = _kept(table, runs_per_family)
+    rows = table.filter(pa.array(kept))
+    found = examples_of_view(rows, dictionary, REGRESSORS[REGRESSOR], View.CAUSAL)
+    names = ["family", "run_id", "lineage_id", "target_kind", "target", "plateau", "epoch"]
+    keys = rows.select([*names, "remaining", "converged", "sampled", *_LABELS]).to_pandas()
+    goal = keys["run_id"] + "/" + keys["target_kind"]
+    run = np.unique(goal.to_numpy(str), return_inverse=True)[1]
+    fields = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    return PoolExamples(examples=Examples(**{**fields, "run": run}), keys=keys)
+
+
+def _kept(table: pa.Table, runs_per_family: int) -> BoolArray:
+    frame = table.select(["family", "lineage_id", "run_id"]).to_pandas()
+    runs = frame.drop_duplicates("run_id").sort_values("lineage_id")
+    rank = runs.groupby("family").cumcount()
+    first = set(runs.loc[rank < runs_per_family, "lineage_id"])
+    mask: BoolArray = frame["lineage_id"].isin(first).to_numpy()
+    return mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fold:
+    number: int
+    material: str
+    train: IntArray
+    test: IntArray
+
+
+def out_of_fold(
+    pool: PoolExamples,
+    settings: PoolSettings,
+    root_seed: int,
+    *,
+    jobs: int,
+    progress: Progress = no_progress,
+) -> pa.Table:
+    """Predict the drawn rows by models that have not seen their lineage.
+
+    Returns
+    -------
+    A row a prediction: the keys of the row, material (`WITH_PRIOR`, or `REAL_ALONE` for the rows of
+    real runs), availability, predicted epochs and probability of reaching the target.
+    """
+    seed = estimator_seed(root_seed, Purpose.FOLDS)
+    splits = grouped_folds(pool.examples.lineage, settings.folds, seed)
+    real = pool.family != PRIOR
+    materials = {WITH_PRIOR: np.ones_like(real)} | ({} if real.all() else {REAL_ALONE: real})
+    pairs = [(train, test, *item) for train, test in splits for item in materials.items()]
+    folds = [
+        _Fold(
+            number=number,
+            material=material,
+            train=train[use[train]],
+            test=test[use[test] & pool.examples.sampled[test]],
+        )
+        for number, (train, test, material, use) in enumerate(pairs)
+    ]
+    predict = partial(_predict_fold, pool, root_seed)
+    done = progress(parallel_map(predict, folds, jobs, threads=True), len(folds), "pool")
+    return pa.concat_tables(table for _, table in sorted(done, key=lambda part: part[0]))
+
+
+def _predict_fold(pool: PoolExamples, root_seed: int, fold: _Fold) -> tuple[int, pa.Table]:
+    time, converges = _fit(pool, fold.train, root_seed)
+    examples = pool.examples
+    inputs = {"all": examples.X[fold.test], "loss_only": examples.masked[fold.test]}
+    keys = pool.keys.iloc[fold.test].drop(columns=list(_LABELS))
+    parts = []
+    for availability, X in inputs.items():
+        predicted = predict_remaining(time, _scale(), X, examples.elapsed[fold.test])
+        columns = {
+            "material": fold.material,
+            "availability": availability,
+            "predicted": predicted,
+            "p_converges": converges.predict_proba(X)[:, 1].astype(np.float64),
+        }
+        parts.append(pa.Table.from_pandas(keys.assign(**columns), preserve_index=False))
+    return fold.number, pa.concat_tables(parts)
+
+
+def _scale() -> Any:
+    return SCALES[REGRESSORS[REGRESSOR].scale]
+
+
+def _fit(pool: PoolExamples, rows: IntArray, root_seed: int) -> tuple[Any, Any]:
+    """Return "when", fitted on the rows that reached their target, and "whether", on all."""
+    examples, weight = pool.examples, pool.weight
+    seed = estimator_seed(root_seed, Purpose.ESTIMATOR)
+    reached = rows[examples.converged[rows]]
+    target = _scale().forward(examples.remaining[reached], examples.elapsed[reached])
+    time = REGRESSORS[REGRESSOR].build(seed)
+    fit_weighted(time, _both(examples, reached), np.tile(target, 2), np.tile(weight[reached], 2))
+    converges = build_converges_classifier(seed)
+    label = examples.converged[rows].astype(np.int64)
+    fit_weighted(converges, _both(examples, rows), np.tile(label, 2), np.tile(weight[rows], 2))
+    return time, converges
+
+
+def _both(examples: Examples, rows: IntArray) -> FloatArray:
+    """Return each row as it is, and once more as the loss alone would show it."""
+    return np.concatenate([examples.X[rows], examples.masked[rows]])
+
+
+def build_pooled_bundle(
+    pool: PoolExamples, predictions: pa.Table, data_sha256: Mapping[str, str], root_seed: int
+) -> tuple[BundleManifest, dict[str, bytes]]:
+    """Fit on every example and return the manifest and the files of the bundle.
+
+    Parameters
+    ----------
+    predictions
+        From `out_of_fold`: the intervals come from its residuals on real runs.
+    data_sha256
+        Hash of the data of each family.
+    """
+    time, converges = _fit(pool, np.arange(len(pool.keys)), root_seed)
+    real = pool.keys[pool.family != PRIOR]
+    counts = {name: int(n) for name, n in pool.keys.groupby("family")["run_id"].nunique().items()}
+    return bundle_of(
+        REGRESSORS[REGRESSOR],
+        View.CAUSAL,
+        pool.examples,
+        (time, converges),
+        _residual_quantiles(predictions),
+        BundleFacts(
+            bundle_id="pooled/causal",
+            target=float(real.loc[real["target_kind"] == TargetKind.EPSILON.value, "target"].max()),
+            vocabulary={name: tuple(sorted(real[name].unique())) for name in _LABELS},
+            training={
+                "families": sorted(data_sha256),
+                "data_sha256": dict(sorted(data_sha256.items())),
+                "root_seed": root_seed,
+                "runs": counts,
+                "n_runs": sum(counts.values()),
+                "n_rows": len(pool.keys),
+            },
+            scores={},
+        ),
+        root_seed,
+    )
+
+
+def _residual_quantiles(predictions: pa.Table) -> dict[str, ResidualQuantiles]:
+    frame = predictions.to_pandas()
+    known = (frame["material"] == WITH_PRIOR) & (frame["family"] != PRIOR) & frame["converged"]
+    quantiles = {}
+    for availability, part in frame[known].groupby("availability"):
+        residual = np.log1p(part["remaining"].to_numpy(float)) - np.log1p(part["predicted"])
+        weight = run_weights(part["run_id"].to_numpy(str))
+        offsets = conformal_offsets(residual.to_numpy(), part["lineage_id"].to_numpy(str), weight)
+        levels, lower, upper = (tuple(values.tolist()) for values in offsets)
+        quantiles[str(availability)] = ResidualQuantiles(levels=levels, lower=lower, upper=upper)
+    return quantiles

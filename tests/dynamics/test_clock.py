@@ -1,0 +1,113 @@
+"""The cumulative learning rate as a clock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from epochs_left.dynamics.clock import epochs_until, rate_in_force, time_on_clock
+from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
+from epochs_left.trajectories import pad
+
+SEEDS = range(4)
+HORIZONS = (3, 10, 37)
+
+
+def plans(schedule: str, lr: float = 0.3) -> np.ndarray:
+    """A run of each horizon, padded, shape ``(R, max H + 1)``."""
+    rates = [learning_rates(schedule, lr, horizon) for horizon in HORIZONS]
+    return pad(np.concatenate(rates), np.array([rate.size for rate in rates]))
+
+
+def slow_time(plan: np.ndarray, epoch: int) -> float:
+    """Pass by pass; the last rate stays in force."""
+    known = plan[~np.isnan(plan)]
+    return float(sum(known[min(done, known.size - 1)] for done in range(epoch)))
+
+
+@pytest.mark.parametrize("lr", [1e-3, 0.5, 7.0])
+def test_with_a_constant_rate_the_clock_is_proportional_to_the_epoch(lr: float) -> None:
+    epoch = np.arange(100.0)[None, :].repeat(len(HORIZONS), axis=0)
+    np.testing.assert_allclose(time_on_clock(plans("constant", lr), epoch), lr * epoch, rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_clock_is_the_sum_of_the_rates_of_the_passes_done(schedule: str) -> None:
+    planned = plans(schedule)
+    epoch = np.arange(60.0)[None, :].repeat(len(HORIZONS), axis=0)
+    found = time_on_clock(planned, epoch)
+    for row, plan in enumerate(planned):
+        expected = [slow_time(plan, int(t)) for t in epoch[row]]
+        np.testing.assert_allclose(found[row], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_clock_is_inverted_up_to_the_horizon(schedule: str) -> None:
+    planned = plans(schedule)
+    for row, horizon in enumerate(HORIZONS):
+        epoch = np.arange(horizon + 1.0)[None, :]
+        plan = planned[row : row + 1]
+        np.testing.assert_allclose(epochs_until(plan, time_on_clock(plan, epoch)), epoch, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_between_two_epochs_the_rate_in_force_counts(schedule: str, seed: int) -> None:
+    planned = plans(schedule)
+    rng = np.random.default_rng(seed)
+    whole = np.stack([rng.integers(0, horizon, 20) for horizon in HORIZONS]).astype(float)
+    share = rng.random(whole.shape)
+    clock = time_on_clock(planned, whole) + share * rate_in_force(planned, whole)
+    np.testing.assert_allclose(epochs_until(planned, clock), whole + share, atol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step"])
+def test_beyond_the_horizon_the_last_rate_stays_in_force(schedule: str) -> None:
+    planned = plans(schedule)
+    late = np.array([[horizon + 1.0, horizon + 50.0, 10.0 * horizon] for horizon in HORIZONS])
+    last = np.array([learning_rates(schedule, 0.3, horizon)[-1:] for horizon in HORIZONS])
+    clock = time_on_clock(planned, late)
+    at_horizon = time_on_clock(planned, np.array(HORIZONS, dtype=float)[:, None])
+    expected = at_horizon + last * (late - np.array(HORIZONS)[:, None])
+    np.testing.assert_allclose(clock, expected, rtol=1e-12)
+    np.testing.assert_allclose(epochs_until(planned, clock), late, rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_a_rate_that_has_fallen_to_zero_gets_nowhere(schedule: str) -> None:
+    planned = plans(schedule)
+    horizon = np.array(HORIZONS, dtype=float)[:, None]
+    end = time_on_clock(planned, horizon)
+    np.testing.assert_array_equal(time_on_clock(planned, horizon + 99), end)
+    assert np.isinf(epochs_until(planned, end * (1 + 1e-9))).all()
+    np.testing.assert_allclose(epochs_until(planned, end), horizon)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_plans_of_other_runs_change_no_bit(schedule: str) -> None:
+    planned = plans(schedule)
+    rng = np.random.default_rng(0)
+    epoch = rng.integers(0, 200, (len(HORIZONS), 300)).astype(float)
+    clock = rng.uniform(0, 30, epoch.shape)
+    for row, horizon in enumerate(HORIZONS):
+        alone = planned[row : row + 1, : horizon + 1]
+        for function, times in (
+            (time_on_clock, epoch),
+            (rate_in_force, epoch),
+            (epochs_until, clock),
+        ):
+            found = function(planned, times)[row]
+            assert found.tobytes() == function(alone, times[row : row + 1])[0].tobytes()
+
+
+def test_what_is_reached_before_the_start_is_reached_at_once() -> None:
+    clock = np.array([[-1.0, 0.0, 1e-9]])
+    found = epochs_until(plans("constant", 1.0)[:1], clock)
+    np.testing.assert_allclose(found, [[0.0, 0.0, 1e-9]], atol=1e-12)
+
+
+def test_padding_is_at_time_zero_and_spoils_no_neighbour() -> None:
+    planned = plans("cosine")[:1]
+    found = time_on_clock(planned, np.array([[1.0, np.nan, 2.0]]))
+    expected = [slow_time(planned[0], 1), 0.0, slow_time(planned[0], 2)]
+    np.testing.assert_allclose(found[0], expected)
