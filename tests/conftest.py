@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {
         "runs_per_shard": 12,
         "max_epochs": 8,
         "lanes": 6,
+        "fixed": {"batch_size": 32},
         "train_examples": {
             "xor_noise": 64,
             "two_moons": 64,
@@ -67,9 +68,17 @@ SMALL: dict[str, Any] = {
         "valid_examples": 4,
         "epsilon": {"python_topics": 3.8},
     },
+    "curve_prior": {"runs": 40, "runs_per_shard": 20, "max_epochs": [10, 30]},
     "featurize": {"epochs_per_run": 5},
-    "fit": {"regressors": ["linear", "xgboost"], "folds": 3},
-    "evaluate": {"bootstrap_replicates": 100, "plane_points": 5},
+    "branch": {"states": 3, "branches": 3},
+    "pool": {"families": ["neuron", "curve_prior"], "runs_per_family": 40, "folds": 2},
+    "fit": {"regressors": ["linear", "xgboost"], "families": ["neuron"], "folds": 3},
+    "evaluate": {
+        "bootstrap_replicates": 100,
+        "bootstrap_refits": 10,
+        "study_runs": 20,
+        "plane_points": 5,
+    },
 }
 
 
@@ -114,9 +123,13 @@ PIPELINE: dict[str, Any] = {
 }
 STAGES = [
     ("simulate", "neuron"),
+    ("simulate", "curve_prior"),
+    ("branch", "neuron"),
     ("featurize", "neuron"),
+    ("featurize", "curve_prior"),
     ("fit", "linear"),
     ("fit", "xgboost"),
+    ("pool",),
     ("evaluate",),
     ("report",),
 ]

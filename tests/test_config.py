@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from epochs_left.config import (
+    BranchSettings,
     EvaluateSettings,
     FeaturizeSettings,
     FitSettings,
@@ -123,6 +124,7 @@ def test_the_pipeline_s_own_parameters_are_good() -> None:
     assert root_seed_of(params, "params") >= 0
     for name, kind in (
         ("featurize", FeaturizeSettings),
+        ("branch", BranchSettings),
         ("fit", FitSettings),
         ("evaluate", EvaluateSettings),
         *((name, workload.settings_type) for name, workload in WORKLOADS.items()),
@@ -136,6 +138,8 @@ def test_the_pipeline_s_own_parameters_are_good() -> None:
         (FeaturizeSettings, "featurize", {"epochs_per_run": 0}, "epochs_per_run must lie in"),
         (FeaturizeSettings, "featurize", {"locked_share": 1.0}, "locked_share must lie in"),
         (FeaturizeSettings, "featurize", {"landmarks": [0, -1]}, "landmarks must lie in"),
+        (BranchSettings, "branch", {"states": 0}, "states must lie in"),
+        (BranchSettings, "branch", {"branches": 1}, "branches must lie in"),
         (FitSettings, "fit", {"folds": 1}, "folds must lie in"),
         (EvaluateSettings, "evaluate", {"bootstrap_replicates": 9}, "bootstrap_replicates must"),
         (EvaluateSettings, "evaluate", {"plane_lr": 0.5}, "plane_lr must lie in"),

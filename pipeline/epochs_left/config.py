@@ -34,7 +34,8 @@ def parse_settings(kind: type[Settings], values: object, where: str) -> Settings
         that the dataclass refuses.
     """
     if not isinstance(values, Mapping):
-        raise UsageError(f"{where}: expected a mapping, got {values!r}")
+        remedy = "; add it to the file, one line a setting" if values is None else ""
+        raise UsageError(f"{where}: expected a mapping, got {values!r}{remedy}")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
@@ -104,12 +105,30 @@ class FeaturizeSettings:
     epochs_per_run: int
     landmarks: tuple[int, ...]
     locked_share: float
+    extra_share: Mapping[str, float]
+    probed_share: Mapping[str, float]
     groups: str | tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for family, share in self.extra_share.items():
+            check_range(f"extra_share.{family}", share, 0, 1)
+        for family, share in self.probed_share.items():
+            check_range(f"probed_share.{family}", share, 0, 1)
         check_range("epochs_per_run", self.epochs_per_run, 1, 100_000)
         check_range("landmarks", min(self.landmarks), 0, 1_000_000)
         check_range("locked_share", self.locked_share, 0.01, 0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchSettings:
+    """How many states are branched, and how often each."""
+
+    states: int
+    branches: int
+
+    def __post_init__(self) -> None:
+        check_range("states", self.states, 1, 1_000_000)
+        check_range("branches", self.branches, 2, 10_000)  # of one there is no variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +136,23 @@ class FitSettings:
     """Cross-validation and fitting."""
 
     regressors: tuple[str, ...]
+    families: tuple[str, ...]
     folds: int
 
     def __post_init__(self) -> None:
+        check_range("folds", self.folds, 2, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """The predictor that learns from every family at once."""
+
+    families: tuple[str, ...]
+    runs_per_family: int
+    folds: int
+
+    def __post_init__(self) -> None:
+        check_range("runs_per_family", self.runs_per_family, 10, 100_000_000)
         check_range("folds", self.folds, 2, 100)
 
 
@@ -128,11 +161,15 @@ class EvaluateSettings:
     """Bootstrap and the studies that `evaluate` makes."""
 
     bootstrap_replicates: int
+    bootstrap_refits: int
+    study_runs: int
     plane_points: int
     plane_lr: float
 
     def __post_init__(self) -> None:
         check_range("bootstrap_replicates", self.bootstrap_replicates, 100, 1_000_000)
+        check_range("bootstrap_refits", self.bootstrap_refits, 1, 100_000)
+        check_range("study_runs", self.study_runs, 10, 10_000_000)
         check_range("plane_points", self.plane_points, 5, 2_000)
         check_range("plane_lr", self.plane_lr, 1e-6, 0.499)
 

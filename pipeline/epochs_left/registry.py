@@ -21,11 +21,14 @@ class Registry(Generic[Item]):
         What an item is called in messages, e.g. ``"regressor"``.
     package
         Import name of the package whose modules register items.
+    remedy
+        What makes a missing item, where people who add one often forget it.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, *, remedy: str = "") -> None:
         self.kind = kind
         self._package = package
+        self._remedy = f"; {remedy}" if remedy else ""
         self._items: dict[str, Item] = {}
         self._scanned = False
 
@@ -43,7 +46,9 @@ class Registry(Generic[Item]):
         except KeyError:
             hint = did_you_mean(name, self._items)
             known = ", ".join(sorted(self._items))
-            raise UsageError(f"unknown {self.kind} {name!r}{hint} (known: {known})") from None
+            raise UsageError(
+                f"unknown {self.kind} {name!r}{hint} (known: {known}){self._remedy}"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         """Names in alphabetical order."""

@@ -47,6 +47,14 @@ class View(StrEnum):
     CAUSAL = "causal"  # epochs 0..t only
 
 
+class TargetKind(StrEnum):
+    """What an example is asked for."""
+
+    EPSILON = "epsilon"  # the run's own criterion
+    THRESHOLD = "threshold"  # another loss
+    PLATEAU = "plateau"  # the plateau of its curve
+
+
 def _field(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 

@@ -28,6 +28,7 @@ UNITS = (
     ("stuck", (0.3, 0.4, 1.2), 0.1),
 )
 EPOCHS = 40
+HORIZON = 1000  # epochs that the runs are meant to last at most, as those of the neuron family
 
 
 def unit_rows(
@@ -46,7 +47,10 @@ def unit_rows(
                 "update_norm": update,
                 "path_length": path,
                 "lr": lr,
+                "lr_schedule": "constant",
+                "horizon": HORIZON,
                 "momentum": 0.0,
+                "weight_decay": 0.0,
                 "batch_size": 4,
                 "n_examples": 4,
                 "n_params": 3,

@@ -14,8 +14,8 @@ def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
         "linear-causal",
         "loss-causal",
         "params-causal",
-        "xgboost-causal",
         "xgboost-oracle",
+        "xgboost/neuron-causal",
     ]
     assert [row["id"] for row in json.loads(cli("models", "list", "--json").out)] == [
         line.split()[0] for line in lines[1:]
@@ -42,12 +42,12 @@ def test_a_broken_bundle_is_left_out_with_a_warning(cli: Any, place: Path, model
 
 
 def test_show_names_what_the_bundle_needs_and_knows(cli: Any, models: Path) -> None:
-    done = cli("models", "show", "xgboost-causal")
+    done = cli("models", "show", "xgboost/neuron-causal")
     assert done.code == 0
     for fact in ("causal", "log_grad_norm", "optimizers seen", "sgd", "interval, loss_only", "90%"):
         assert fact in done.out
-    manifest = json.loads(cli("models", "show", models / "xgboost-causal", "--json").out)
-    assert manifest == json.loads((models / "xgboost-causal" / "manifest.json").read_text())
+    manifest = json.loads(cli("models", "show", models / "xgboost/neuron-causal", "--json").out)
+    assert manifest == json.loads((models / "xgboost/neuron-causal" / "manifest.json").read_text())
 
 
 def test_show_refuses_what_is_not_there(cli: Any) -> None:

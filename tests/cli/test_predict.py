@@ -51,7 +51,7 @@ class TestGoodLogs:
         found = frame(done.out)
         assert list(found.columns) == COLUMNS
         assert found["epoch"].tolist() == list(range(20))
-        assert set(found["model_id"]) == {"xgboost-causal"}
+        assert set(found["model_id"]) == {"xgboost/neuron-causal"}
 
     @pytest.mark.parametrize("name", ["units.csv", "units.parquet"])
     def test_examples(self, cli: Any, example_logs: dict[str, Any], name: str) -> None:
@@ -78,7 +78,7 @@ class TestGoodLogs:
         options = ("--run-column", "run", "--metric", "train_loss", "--target", "0.05")
         done = cli("predict", "-i", path, *options)
         assert done.code == 0
-        assert "target 0.05, while xgboost-causal was trained for 0.001" in done.err
+        assert "target 0.05, while xgboost/neuron-causal was trained for 0.001" in done.err
         assert "ignored columns 'valid_loss'" in done.err
         assert len(frame(done.out)) == 60
 
@@ -374,9 +374,9 @@ def test_an_oracle_bundle_exits_4(cli: Any, good: Path) -> None:
 
 
 def test_an_unknown_bundle_exits_4_and_names_the_others(cli: Any, good: Path) -> None:
-    done = cli("predict", "-i", good, "-m", "xgbost-causal")
+    done = cli("predict", "-i", good, "-m", "xgbost/neuron-causal")
     assert done.code == 4
-    assert "did you mean 'xgboost-causal'?" in done.error
+    assert "did you mean 'xgboost/neuron-causal'?" in done.error
 
 
 def test_without_the_default_bundle_it_says_how_to_get_one(
@@ -387,7 +387,7 @@ def test_without_the_default_bundle_it_says_how_to_get_one(
     (good.parent / "models" / "other").symlink_to(models / "loss-causal")
     done = cli("predict", "-i", good)
     assert done.code == 4
-    assert "no bundle xgboost-causal in ./models (bundles there: other)" in done.error
+    assert "no bundle xgboost/neuron-causal in ./models (bundles there: other)" in done.error
     assert "`make reproduce`" in done.error
     assert "-m" in done.error
 
@@ -396,7 +396,7 @@ def damaged_copy(models: Path, place: Path, name: str, edit: Any) -> Path:
     """Copy a bundle and change one of its files."""
     folder = place / "copy"
     folder.mkdir()
-    for path in (models / "xgboost-causal").iterdir():
+    for path in (models / "xgboost/neuron-causal").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / name).write_bytes(edit((folder / name).read_bytes()))
     return folder

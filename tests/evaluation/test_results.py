@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from epochs_left.dynamics.closed_form import reaches_solution
-from epochs_left.evaluation import RESULTS, result
+from epochs_left.evaluation import ALL, EACH, RESULTS, ResultSpec, result
 from epochs_left.evaluation.closed_form import closed_form
-from epochs_left.evaluation.context import EvaluationContext
+from epochs_left.evaluation.context import EvaluationContext, FamilyContext
 from epochs_left.evaluation.convergence import convergence
 from epochs_left.evaluation.data_card import data_card
 from epochs_left.evaluation.error_by_epoch import error_by_epoch
@@ -25,7 +26,7 @@ from epochs_left.evaluation.predictions import predictions
 from epochs_left.evaluation.provenance import provenance
 from epochs_left.schema import OUTCOMES, View
 
-Make = Callable[..., EvaluationContext]
+Make = Callable[..., FamilyContext]
 
 
 @pytest.mark.parametrize("file", ["scores.csv", "scores"])
@@ -40,13 +41,31 @@ def test_a_result_is_documented_under_its_name(file: str) -> None:
     assert RESULTS[file].summary.endswith(".")
 
 
-def exact_runs(context: EvaluationContext) -> pd.DataFrame:
+@pytest.mark.parametrize(
+    ("of", "names"),
+    [
+        (EACH, ["one/file.json", "two/file.json"]),
+        ("two", ["two/file.json"]),
+        ("absent", []),
+        (ALL, ["file.json"]),
+    ],
+)
+def test_a_result_is_computed_of_what_it_is_about(of: str, names: list[str]) -> None:
+    families = SimpleNamespace(families={"one": 1, "two": 2})
+    spec = ResultSpec(file="file.json", of=of, summary="Made up.", compute=lambda about: about)
+    found = dict(spec.computed(families))  # type: ignore[arg-type]
+    assert list(found) == names
+    about = {"one/file.json": 1, "two/file.json": 2, "file.json": families}
+    assert found == {name: about[name] for name in names}
+
+
+def exact_runs(context: FamilyContext) -> pd.DataFrame:
     runs = context.runs
     plain = (runs["architecture"] == "abs-unit") & (runs["momentum"] == 0)
     return runs[plain & (runs["batch_size"] == 4) & (runs["lr"] < 0.5)]
 
 
-def test_every_exact_run_equals_the_closed_form(context: EvaluationContext) -> None:
+def test_every_exact_run_equals_the_closed_form(context: FamilyContext) -> None:
     found = closed_form(context)
     runs = exact_runs(context)
     assert found["n_runs"] == found["n_equal"] == len(runs) > 20
@@ -56,7 +75,7 @@ def test_every_exact_run_equals_the_closed_form(context: EvaluationContext) -> N
 
 @pytest.mark.parametrize("column", ["outcome", "outcome_epoch"])
 def test_a_run_that_differs_from_the_closed_form_is_counted(
-    make_context: Make, context: EvaluationContext, column: str
+    make_context: Make, context: FamilyContext, column: str
 ) -> None:
     runs = context.runs.copy()
     changed = exact_runs(context).index[:3]
@@ -67,7 +86,7 @@ def test_a_run_that_differs_from_the_closed_form_is_counted(
 
 
 def test_without_exact_runs_the_closed_form_counts_none(
-    make_context: Make, context: EvaluationContext
+    make_context: Make, context: FamilyContext
 ) -> None:
     found = closed_form(make_context(runs=context.runs.query("architecture != 'abs-unit'")))
     assert (found["n_runs"], found["share_equal"], found["n01"]["converged_share"]) == (
@@ -78,7 +97,7 @@ def test_without_exact_runs_the_closed_form_counts_none(
     json.dumps(found, allow_nan=False)
 
 
-def test_recorded_medians_are_those_of_the_closed_form(context: EvaluationContext) -> None:
+def test_recorded_medians_are_those_of_the_closed_form(context: FamilyContext) -> None:
     found = closed_form(context)["medians"]
     assert found
     for row in found:
@@ -87,8 +106,10 @@ def test_recorded_medians_are_those_of_the_closed_form(context: EvaluationContex
     assert medians == sorted(medians, reverse=True)  # a larger learning rate is faster below 1/2
 
 
-def test_data_card_counts_every_run(context: EvaluationContext) -> None:
-    card = data_card(context)["neuron"]
+def test_data_card_counts_every_run(
+    context: FamilyContext, all_families: EvaluationContext
+) -> None:
+    card = data_card(all_families)["neuron"]
     runs = context.runs
     assert card["n_runs"] == len(runs) == sum(card["outcomes"].values())
     assert card["outcomes"] == {o.value: int((runs["outcome"] == o).sum()) for o in OUTCOMES}
@@ -104,7 +125,7 @@ def test_data_card_counts_every_run(context: EvaluationContext) -> None:
     assert quantiles == sorted(quantiles)
 
 
-def test_convergence_is_scored_on_one_row_a_run(context: EvaluationContext) -> None:
+def test_convergence_is_scored_on_one_row_a_run(context: FamilyContext) -> None:
     found = convergence(context)
     rows = context.locked[context.locked["epoch"] == found["at_epoch"]]
     assert found["n_runs"] == len(rows) == rows["run_id"].nunique()
@@ -112,7 +133,7 @@ def test_convergence_is_scored_on_one_row_a_run(context: EvaluationContext) -> N
     assert sum(part["n"] for part in found["reliability"]) == len(rows)
 
 
-def test_error_by_epoch_is_that_of_the_landmarks(context: EvaluationContext) -> None:
+def test_error_by_epoch_is_that_of_the_landmarks(context: FamilyContext) -> None:
     found = error_by_epoch(context)
     at_start = [entry for entry in found if entry["epochs_seen"] == 0]
     assert len(at_start) == len(context.models)
@@ -126,7 +147,7 @@ def test_error_by_epoch_is_that_of_the_landmarks(context: EvaluationContext) -> 
         assert entry["median_relative_error"] <= errors[len(rows) // 2] + 1e-12
 
 
-def test_importance_of_what_a_model_uses(context: EvaluationContext) -> None:
+def test_importance_of_what_a_model_uses(context: FamilyContext) -> None:
     found = importance(context)
     for view in View:
         groups = {entry["group"] for entry in found if entry["view"] == view.value}
@@ -138,7 +159,7 @@ def test_importance_of_what_a_model_uses(context: EvaluationContext) -> None:
 
 
 @pytest.fixture(scope="module")
-def plane(context: EvaluationContext) -> pd.DataFrame:
+def plane(context: FamilyContext) -> pd.DataFrame:
     return parameter_plane(context).to_pandas()
 
 
@@ -159,16 +180,14 @@ def test_plane_predicts_where_convergence_is_likely(plane: pd.DataFrame) -> None
     np.testing.assert_array_equal(plane["predicted"].notna(), plane["p_converges"] >= 0.5)
 
 
-def test_plane_summary_is_that_of_the_plane(
-    context: EvaluationContext, plane: pd.DataFrame
-) -> None:
+def test_plane_summary_is_that_of_the_plane(context: FamilyContext, plane: pd.DataFrame) -> None:
     found = parameter_plane_summary(context)
     right = (plane["p_converges"] >= 0.5) == (plane["outcome"] == "converged")
     assert found["accuracy"] == pytest.approx(right.mean())
     assert found["n"] == len(plane)
 
 
-def test_predictions_are_those_of_the_locked_runs(context: EvaluationContext) -> None:
+def test_predictions_are_those_of_the_locked_runs(context: FamilyContext) -> None:
     table = predictions(context)
     assert isinstance(table, pa.Table)
     frame = table.to_pandas()
@@ -181,8 +200,8 @@ def test_predictions_are_those_of_the_locked_runs(context: EvaluationContext) ->
     np.testing.assert_array_equal(frame["outcome_epoch"], frame["epoch"] + frame["actual"])
 
 
-def test_provenance_names_the_data(context: EvaluationContext) -> None:
-    found = provenance(context)
+def test_provenance_names_the_data(context: FamilyContext, all_families: EvaluationContext) -> None:
+    found = provenance(all_families)
     assert found["data_sha256"] == {"neuron": context.store.manifest["data_sha256"]}
     assert {"numpy", "numba", "scikit-learn", "xgboost", "python"} <= set(found["versions"])
 
@@ -204,12 +223,12 @@ def test_a_baseline_is_never_the_best(make_context: Make) -> None:
     assert with_theory.best_causal != "theory"
 
 
-def test_randomness_of_a_result_is_its_own(context: EvaluationContext) -> None:
+def test_randomness_of_a_result_is_its_own(context: FamilyContext) -> None:
     first = {name: context.rng(name).random() for name in ("scores", "medians", "auc")}
     assert len(set(first.values())) == 3
     assert context.rng("scores").random() == first["scores"]
 
 
-def test_results_hold_no_nan(context: EvaluationContext) -> None:
-    computed: list[Any] = [data_card(context), importance(context), provenance(context)]
+def test_results_hold_no_nan(context: FamilyContext, all_families: EvaluationContext) -> None:
+    computed: list[Any] = [data_card(all_families), importance(context), provenance(all_families)]
     json.dumps(computed, allow_nan=False)

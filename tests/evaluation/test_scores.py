@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from epochs_left.evaluation.context import EvaluationContext, scopes
+from epochs_left.evaluation.context import FamilyContext, scopes
 from epochs_left.evaluation.scores import LEVELS, headline, scores
 from epochs_left.schema import View
 
-Make = Callable[..., EvaluationContext]
+Make = Callable[..., FamilyContext]
 PERFECT = {"r2": 1.0, "mse": 0.0, "mae": 0.0, "median_relative_error": 0.0}
 
 
 @pytest.fixture(scope="module")
-def entries(context: EvaluationContext) -> list[dict[str, Any]]:
+def entries(context: FamilyContext) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = scores(context)
     return found
 
@@ -42,9 +42,7 @@ def test_a_perfect_predictor_has_perfect_scores(make_context: Make) -> None:
         assert chosen(of_split, scope="all", estimate=None) == []
 
 
-def test_scores_equal_scikit_learn_s(
-    context: EvaluationContext, entries: list[dict[str, Any]]
-) -> None:
+def test_scores_equal_scikit_learn_s(context: FamilyContext, entries: list[dict[str, Any]]) -> None:
     rows = context.out_of_fold.query("split == 'by lineage'")
     actual = rows["remaining"].to_numpy(float)
     per_run = 1 / rows.groupby("run_id")["epoch"].transform("size")
@@ -96,7 +94,7 @@ def test_entries_are_plain_data_without_nan(entries: list[dict[str, Any]]) -> No
     for entry in entries:
         for name in ("estimate", "lower", "upper"):
             assert entry[name] is None or np.isfinite(entry[name])
-        assert entry["scope"] in scopes(FRAME)
+        assert entry["scope"] in scopes("neuron", FRAME)
 
 
 FRAME = pd.DataFrame(
@@ -110,7 +108,7 @@ FRAME = pd.DataFrame(
 
 
 def test_scopes_are_the_parts_that_they_name() -> None:
-    found = {name: np.flatnonzero(mask).tolist() for name, mask in scopes(FRAME).items()}
+    found = {name: np.flatnonzero(mask).tolist() for name, mask in scopes("neuron", FRAME).items()}
     assert found == {
         "all": [0, 1, 2, 3, 4],
         "abs, full batch": [0, 1],

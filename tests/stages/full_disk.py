@@ -85,7 +85,7 @@ def run(words: list[str]) -> tuple[int, str]:
 def hashes() -> dict[str, str]:
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for product in ("data/runs", "features", "models", "reports")
+        for product in ("data/runs", "data/branches", "features", "models", "reports")
         for path in Path(product).rglob("*")
         if path.is_file()
     }

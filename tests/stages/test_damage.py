@@ -111,6 +111,7 @@ def test_every_damaged_file_of_a_run_store_is_found_set_aside_and_made_again(
     for path in sorted(Path("data/runs/neuron").glob("*.parquet")):
         damage(path, by)
         data = path.read_bytes()
+        capsys.readouterr()
         assert fails_with("featurize", "neuron") == 6
         said = capsys.readouterr().err
         assert said.count("\n") == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +21,14 @@ from epochs_left.storage.params import load_params, write_params
 #: Outputs of each stage, as the pipeline has them.
 OUTPUTS = {
     "simulate neuron": ("data/runs/neuron",),
+    "branch neuron": ("data/branches/neuron.parquet",),
     "featurize neuron": ("features/neuron",),
     "fit linear": (
-        "models/linear-causal",
-        "models/linear-oracle",
-        "models/out_of_fold/linear.parquet",
+        "models/linear/neuron-causal",
+        "models/linear/neuron-oracle",
+        "models/linear/out_of_fold.parquet",
     ),
+    "pool": ("models/pooled/causal", "models/pooled/out_of_fold.parquet"),
     "evaluate": ("reports/results", "reports/metrics.json"),
     "report": ("reports/index.html", "reports/pictures"),
 }
@@ -34,8 +38,9 @@ OTHER_FAMILIES = {
 STAGES = {**OUTPUTS, **OTHER_FAMILIES}
 
 #: Folders that are replaced as a whole: of their files, all are old or all are new.
-WHOLE = ("data/runs/", "models/linear-")
+WHOLE = ("data/runs/", "models/linear/neuron-", "models/pooled/causal")
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
 OLD = b"what an earlier run made\n"
 OLD_SHA256 = hashlib.sha256(OLD).hexdigest()
 
@@ -83,12 +88,14 @@ def largest(pipeline: Path, stage: str) -> int:
 def cases_of(pipeline: Path, root: Path) -> Iterator[dict[str, Any]]:
     """Yield for each stage a limit on the size of files, and a file system without enough room."""
     for number, stage in enumerate(STAGES):
-        too_little = largest(pipeline, stage) // 2
+        half = largest(pipeline, stage) // 2
         mount = STAGES[stage][0].partition("/")[0]
-        for name, how in (("limit", {}), ("room", {"mount": mount})):
-            folder = root / f"{number}-{name}"
+        # Room comes in pages: what fills none is refused by a disk without any.
+        room = half if half >= PAGE else 0
+        for how in ({"limit": half}, {"room": room, "mount": mount}):
+            folder = root / f"{number}-{next(iter(how))}"
             make_case(pipeline, folder, stage)
-            yield {"folder": str(folder), "stage": stage.split(), name: too_little, **how}
+            yield {"folder": str(folder), "stage": stage.split(), **how}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def outcomes(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         cases = [case for case in cases if "limit" in case]
     program = [sys.executable, str(Path(__file__).with_name("full_disk.py")), json.dumps(cases)]
     done = subprocess.run(
-        [*(prefix or []), *program], capture_output=True, text=True, check=False, timeout=300
+        [*(prefix or []), *program], capture_output=True, text=True, check=False, timeout=900
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == len(cases), done.stderr
@@ -135,7 +142,11 @@ def test_a_file_that_grows_too_large_leaves_the_old_outputs_whole(
     outcome = outcomes[stage, "limit"]
     assert "File too large" in outcome["said"]
     assert_old_is_whole(outcome, stage, Project(pipeline_folder).hashes())
-    assert outcome["later"] == [0, ""]
+    code, said = outcome["later"]
+    assert code == 0
+    # a simulation says what it has made
+    assert re.fullmatch(r"(epochs-left: \w+: [\d,]+ runs .*\n)?", said)
+    assert bool(said) == stage.startswith("simulate")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from epochs_left.errors import IntegrityError
+from epochs_left.errors import IntegrityError, UsageError
+from epochs_left.simulation.networks import NETWORKS
 from epochs_left.stages._command import run_stage, track
-from epochs_left.storage.params import write_params
+from epochs_left.storage.params import merged, write_params
+from epochs_left.workloads import WORKLOADS
 
 Fail = Callable[..., tuple[int, str]]
 
@@ -57,7 +63,7 @@ def assert_one_line(text: str, *parts: str) -> None:
     [
         (("featurize", "neuron"), "data/runs/neuron"),
         (("fit", "linear"), "features/neuron/examples.parquet"),
-        (("evaluate",), "data/runs/neuron"),
+        (("evaluate",), "features/neuron/examples.parquet"),
         (("report",), "reports/results"),
     ],
 )
@@ -78,10 +84,10 @@ def test_missing_parameters_are_named(folder: Path, fail: Fail, stage: tuple[str
 def test_evaluate_names_a_missing_bundle(pipeline_folder: Path, folder: Path, fail: Fail) -> None:
     for name in ("data", "features", "models"):
         shutil.copytree(pipeline_folder / name, folder / name)
-    shutil.rmtree(folder / "models" / "xgboost-causal")
+    shutil.rmtree(folder / "models" / "xgboost" / "neuron-causal")
     code, text = fail("evaluate", "--jobs", "1")
     assert code == 4
-    assert_one_line(text, "xgboost-causal")
+    assert_one_line(text, "xgboost/neuron-causal")
 
 
 def test_damaged_features_are_found(pipeline_folder: Path, folder: Path, fail: Fail) -> None:
@@ -189,6 +195,101 @@ def test_an_expected_failure_is_one_line(
         run_stage(stage)
     assert caught.value.code == code
     assert_one_line(capsys.readouterr().err)
+
+
+def test_an_interrupt_with_a_message_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def stage() -> None:
+        raise KeyboardInterrupt("3 of 6 shards are kept")
+
+    with pytest.raises(SystemExit) as caught:
+        run_stage(stage)
+    said = "epochs-left: interrupted: 3 of 6 shards are kept\n"
+    assert (caught.value.code, capsys.readouterr().err) == (130, said)
+
+
+INTERRUPTED = """
+import signal, sys
+from epochs_left.stages.__main__ import main
+from epochs_left.stages._command import run_stage
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["stages", "simulate", "neuron", "--jobs", "2"]
+run_stage(main)
+"""
+
+
+def test_an_interrupted_simulation_says_in_one_line_what_is_kept(
+    folder: Path, small_params: dict[str, Any]
+) -> None:
+    many = merged(small_params, {"neuron": {"runs": 4_000, "runs_per_shard": 10}})
+    write_params(folder / "pipeline" / "params.yaml", many)
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as stage:
+        while not list(folder.glob("data/.work/neuron-*/*.json")):
+            assert stage.poll() is None
+            time.sleep(0.02)
+        stage.send_signal(signal.SIGINT)
+        code, said = stage.wait(timeout=60), stage.communicate()[1]
+    assert code == 130
+    assert said.count("\n") == 1
+    assert re.match(r"epochs-left: interrupted: \d+ of \d{3} shards are kept in data/", said)
+    assert not list((folder / "data").glob("runs/*"))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("flags", [[], ["--no-progress"]])
+def test_a_simulation_says_last_what_it_has_made(
+    run_stage_in: Callable[..., None],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+) -> None:
+    run_stage_in(folder, "simulate", "neuron", *flags)
+    said = capsys.readouterr()
+    manifest = json.loads((folder / "data" / "runs" / "neuron" / "manifest.json").read_text())
+    ends = r"(\d+) converged, (\d+) stuck, (\d+) capped, (\d+) diverged"
+    place = r"[\d,]+ rows, \d+\.\d\d MB in data/runs/neuron"
+    line = re.fullmatch(rf"epochs-left: neuron: 96 runs \({ends}\), {place}\n", said.err)
+    assert line is not None, said.err
+    assert sum(map(int, line.groups())) == 96
+    assert f"{manifest['n_rows']:,} rows" in said.err
+    assert said.out == ""
+
+
+def test_help_names_the_command_the_families_and_what_chunks_are() -> None:
+    command = [sys.executable, "-m", "epochs_left.stages", "simulate", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    said = " ".join(done.stdout.split())
+    assert said.startswith("usage: python -m epochs_left.stages simulate [-h]")
+    assert f"a workload family: {', '.join(WORKLOADS)}" in said
+    assert "trains between two writes to disk" in said
+    assert "the neuron knows no cuda" in said
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_family_without_settings_is_told_where_to_write_them(fail: Fail, folder: Path) -> None:
+    (folder / "pipeline" / "params.yaml").write_text("root_seed: 1\n")
+    code, text = fail("simulate", "mlp")
+    assert code == 2
+    assert_one_line(text, "pipeline/params.yaml: mlp: expected a mapping, got None; add it to")
+
+
+def test_a_family_without_its_arithmetic_is_told_which_file_to_write() -> None:
+    with pytest.raises(UsageError, match=r"unknown network 'linear'.*simulation/networks/<family>"):
+        NETWORKS["linear"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "binary"])
+def test_parameters_that_are_no_text_are_one_line(folder: Path, fail: Fail, kind: str) -> None:
+    path = folder / "pipeline" / "params.yaml"
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"root_seed: 1\n\xff\xfe")
+    code, text = fail("simulate", "neuron")
+    assert code == {"folder": 5, "binary": 2}[kind]
+    assert_one_line(text, "pipeline/params.yaml", "expected")
 
 
 def test_an_interrupt_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,9 +32,10 @@ from epochs_left.storage.params import merged
 
 #: Enough for every stage to do its work, and no more.
 SMALLEST: dict[str, Any] = {
-    "neuron": {"runs": 160, "runs_per_shard": 40, "runs_per_lineage": 2},
+    "neuron": {"runs": 160, "runs_per_shard": 40, "runs_per_lineage": 8},
     "featurize": {"locked_share": 0.3},
     "fit": {"regressors": ["linear"], "folds": 2},
+    "evaluate": {"study_runs": 10, "bootstrap_refits": 1},  # too few lineages for most studies
 }
 
 #: For the families that no model is fitted on.
@@ -43,10 +44,10 @@ HANDFUL = {"runs": 4, "runs_per_shard": 2, "max_epochs": 1}
 SIMULATIONS = tuple(f"simulate@{family}" for family in families())
 
 #: Kills of the whole pipeline, and of simulations with two workers: more than 50 together.
-PIPELINE_KILLS, SIMULATION_KILLS = 42, 10
+PIPELINE_KILLS, SIMULATION_KILLS = 44, 8
 
-#: Starting workers takes most of a test's time: two families are enough.
-WITH_WORKERS = SIMULATIONS[:2]
+#: Starting workers takes most of a test's time: one family is enough, a network's.
+WITH_WORKERS = SIMULATIONS[1:2]
 
 
 @pytest.fixture(scope="module")

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from epochs_left.evaluation import RESULTS
+from epochs_left.errors import DataError
+from epochs_left.evaluation import ALL, EACH, RESULTS
 from epochs_left.features import FEATURE_GROUPS
-from epochs_left.schema import View
+from epochs_left.schema import TargetKind, View
 from epochs_left.statistics.folds import locked_lineages
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
-from epochs_left.storage.tables import read_json, read_result, read_table
+from epochs_left.storage.tables import read_json, read_result, read_table, result_files, write_table
 
 REGRESSORS = ("linear", "xgboost")
-BUNDLES = [f"{name}-{view.value}" for name in REGRESSORS for view in View]
+FAMILY = "neuron"
+MODELS = [f"{name}-{view.value}" for name in REGRESSORS for view in View]
+BUNDLES = [f"{name}/{FAMILY}-{view.value}" for name in REGRESSORS for view in View]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +66,15 @@ def test_features_of_the_loss_alone_need_the_loss_alone(
 ) -> None:
     for entry in dictionary:
         requires = set(FEATURE_GROUPS[entry["group"]].requires)
-        assert entry["loss_only"] == requires.issubset({"loss", "target", "epoch"})
+        assert entry["loss_only"] == requires.issubset({"loss", "target", "plateau", "epoch"})
         assert entry["view"] == FEATURE_GROUPS[entry["group"]].view.value
+        assert entry["probed"] == FEATURE_GROUPS[entry["group"]].probed
+
+
+def test_every_column_is_described(examples: pd.DataFrame) -> None:
+    page = (Path(__file__).parents[2] / "features" / "README.md").read_text()
+    words = set(re.findall(r"[\w%]+", page))
+    assert set(examples.columns) <= words
 
 
 def test_locked_lineages_are_never_learnt_from(
@@ -70,7 +83,7 @@ def test_locked_lineages_are_never_learnt_from(
     locked = set(examples.loc[examples["locked"], "lineage_id"])
     assert locked
     for name in REGRESSORS:
-        rows = read_table(pipeline_folder / "models" / "out_of_fold" / f"{name}.parquet")
+        rows = read_table(pipeline_folder / "models" / name / "out_of_fold.parquet")
         lineages = set(rows["lineage_id"].to_pylist())
         assert not locked & lineages
         assert not locked_lineages(lineages, 0.3).any()
@@ -81,7 +94,8 @@ def test_a_bundle_counts_the_open_runs(
     pipeline_folder: Path, examples: pd.DataFrame, store: RunStore, bundle: str
 ) -> None:
     manifest = load_bundle(pipeline_folder / "models" / bundle).manifest
-    free = examples[~examples["locked"]]
+    assert manifest.bundle_id == bundle
+    free = examples[~examples["locked"] & (examples["target_kind"] == TargetKind.EPSILON)]
     assert manifest.training["n_runs"] == free["run_id"].nunique()
     assert manifest.training["n_lineages"] == free["lineage_id"].nunique()
     assert manifest.training["data_sha256"] == store.manifest["data_sha256"]
@@ -102,7 +116,8 @@ def test_a_causal_bundle_has_causal_features_alone(
 def test_out_of_fold_rows_carry_the_truth(
     pipeline_folder: Path, examples: pd.DataFrame, name: str
 ) -> None:
-    rows = read_table(pipeline_folder / "models" / "out_of_fold" / f"{name}.parquet").to_pandas()
+    rows = read_table(pipeline_folder / "models" / name / "out_of_fold.parquet").to_pandas()
+    examples = examples[examples["target_kind"] == TargetKind.EPSILON]
     truth = examples.set_index(["run_id", "epoch"])["remaining"]
     keys = pd.MultiIndex.from_frame(rows[["run_id", "epoch"]])
     np.testing.assert_array_equal(rows["remaining"], truth.loc[keys])
@@ -117,16 +132,23 @@ def test_out_of_fold_rows_carry_the_truth(
 
 def test_every_registered_result_is_written_and_readable(pipeline_folder: Path) -> None:
     folder = pipeline_folder / "reports" / "results"
-    assert {path.name for path in folder.iterdir()} == set(RESULTS)
-    for path in folder.iterdir():
+    expected = {
+        file if spec.of == ALL else f"{FAMILY}/{file}"
+        for file, spec in RESULTS.items()
+        if spec.of in (ALL, EACH, FAMILY)
+    }
+    written = result_files(folder)
+    assert {path.relative_to(folder).as_posix() for path in written} == expected
+    for path in written:
         read_result(path)
 
 
 def test_metrics_name_every_model_and_split(pipeline_folder: Path) -> None:
     metrics = json.loads((pipeline_folder / "reports" / "metrics.json").read_text())
+    assert set(metrics) == {FAMILY}
     for split in ("by lineage", "row-wise", "locked test"):
-        assert set(metrics[split]) == set(BUNDLES)
-    coverage = metrics["coverage of 90% intervals, all"]
+        assert set(metrics[FAMILY][split]) == set(MODELS)
+    coverage = metrics[FAMILY]["coverage of 90% intervals, all"]
     assert set(coverage) == {f"{name}-causal" for name in REGRESSORS}
     assert all(0 <= share <= 1 for share in coverage.values())
 
@@ -141,6 +163,43 @@ def test_nothing_temporary_is_left(pipeline_folder: Path) -> None:
     assert not list(pipeline_folder.rglob("*.tmp"))
 
 
+def planted_twin(table: pa.Table, *, lineages: bool) -> tuple[pa.Table, set[str]]:
+    """Give a run the curve of another: of another lineage, or of its own."""
+    runs = table.to_pandas().drop_duplicates("run_id").dropna(subset="curve_id")
+    first = runs.iloc[0]
+    other = runs[(runs["lineage_id"] != first["lineage_id"]) == lineages].iloc[-1]
+    assert other["run_id"] != first["run_id"]
+    curves = [
+        first["curve_id"] if run_id == other["run_id"] else curve_id
+        for run_id, curve_id in zip(
+            table["run_id"].to_pylist(), table["curve_id"].to_pylist(), strict=True
+        )
+    ]
+    column = table.column_names.index("curve_id")
+    planted = table.set_column(column, "curve_id", pa.array(curves, pa.string()))
+    return planted, {first["run_id"], other["run_id"]}
+
+
+@pytest.mark.parametrize("lineages", [True, False])
+def test_a_trajectory_that_lineages_share_stops_the_fit(
+    pipeline_folder: Path, run_stage_in: Callable[..., None], tmp_path: Path, lineages: bool
+) -> None:
+    """Folds by lineage would have it in training and in test; runs of one lineage may be alike."""
+    for name in ("pipeline", "data"):
+        (tmp_path / name).symlink_to(pipeline_folder / name)
+    shutil.copytree(pipeline_folder / "features", tmp_path / "features")
+    path = tmp_path / "features" / FAMILY / "examples.parquet"
+    table, twins = planted_twin(read_table(path), lineages=lineages)
+    write_table(path, [table])
+    if not lineages:
+        run_stage_in(tmp_path, "fit", "linear")
+        return
+    with pytest.raises(DataError, match="expected loss curves that differ between lineages") as e:
+        run_stage_in(tmp_path, "fit", "linear")
+    assert all(run_id in str(e.value) for run_id in twins)
+    assert not (tmp_path / "models" / "linear").exists()
+
+
 def test_running_a_stage_again_gives_the_same_bytes(
     pipeline_folder: Path, run_stage_in: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -152,8 +211,8 @@ def test_running_a_stage_again_gives_the_same_bytes(
     for path in (
         Path("features/neuron/examples.parquet"),
         Path("features/neuron/features.json"),
-        Path("models/out_of_fold/linear.parquet"),
-        Path("models/linear-causal/time.skops"),
-        Path("models/linear-causal/converges.ubj"),
+        Path("models/linear/out_of_fold.parquet"),
+        Path("models/linear/neuron-causal/time.skops"),
+        Path("models/linear/neuron-causal/converges.ubj"),
     ):
         assert (tmp_path / path).read_bytes() == (pipeline_folder / path).read_bytes(), path

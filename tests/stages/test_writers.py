@@ -22,13 +22,19 @@ RunStage = Callable[..., None]
 #: Outputs of each stage.
 OUTPUTS = {
     "simulate neuron": ["data/runs/neuron"],
+    "branch neuron": ["data/branches/neuron.parquet"],
     "featurize neuron": ["features/neuron/examples.parquet", "features/neuron/features.json"],
     "fit linear": [
-        "models/linear-causal",
-        "models/linear-oracle",
-        "models/out_of_fold/linear.parquet",
+        "models/linear/neuron-causal",
+        "models/linear/neuron-oracle",
+        "models/linear/out_of_fold.parquet",
     ],
-    "evaluate": ["reports/results/scores.json", "reports/metrics.json"],
+    "pool": ["models/pooled/causal", "models/pooled/out_of_fold.parquet"],
+    "evaluate": [
+        "reports/results/data_card.json",
+        "reports/results/neuron/scores.json",
+        "reports/metrics.json",
+    ],
     "report": ["reports/index.html", "reports/pictures/parameter_plane_true.png"],
     "dictionary": ["features/README.md"],
 }
@@ -119,7 +125,7 @@ def test_mending_names_what_it_removes(
 def test_a_lock_goes_with_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        with sole_writer("fit-linear", Path("models/linear-*")):
+        with sole_writer("fit-linear", Path("models/linear/*")):
             assert (WORK / "fit-linear.lock").exists()
     with sole_writer("fit-linear"), sole_writer("fit-xgboost"):
         pass

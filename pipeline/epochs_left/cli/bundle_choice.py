@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from epochs_left.errors import ModelError
+from epochs_left.errors import ModelError, did_you_mean
 
 #: Where bundles lie that are called by their id, and the one that predicts unless told otherwise.
 MODELS_FOLDER = Path("models")
-DEFAULT_MODEL = "xgboost-causal"
+DEFAULT_MODEL = "xgboost/neuron-causal"
 
 
 def bundle_folder(model: str | None) -> Path:
-    """Return the folder of a bundle, named by its path or by its id below ``models``.
+    """Return the folder of a bundle, named by its path or by its name below ``models``.
 
     Raises
     ------
     ModelError
-        If the default bundle was asked for and is not there, with those that are.
+        If the default bundle was asked for, or a name that is none, with those that are there.
     """
     if model is None:
         return _default()
-    path = Path(model)
-    below = MODELS_FOLDER / model
-    return below if not path.exists() and len(path.parts) == 1 else path
+    path, below = Path(model), MODELS_FOLDER / model
+    if path.exists() or path.is_absolute():
+        return path
+    return below if below.exists() else _unknown(model)
+
+
+def _unknown(model: str) -> Path:
+    """Raise ModelError with the bundles that have names, or return the path if there are none."""
+    from epochs_left.storage.bundles import known_bundles  # noqa: PLC0415 - slow
+
+    found = known_bundles(MODELS_FOLDER)
+    if found:
+        raise ModelError(
+            f"no bundle {model}, nor ./{MODELS_FOLDER / model}{did_you_mean(model, found)} "
+            f"(bundles there: {', '.join(found)}); name one of them or fit it first"
+        )
+    return Path(model)
 
 
 def _default() -> Path:

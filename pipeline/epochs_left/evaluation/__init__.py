@@ -1,13 +1,14 @@
 """What the fitted models are worth: one file a result, found by name.
 
-A result is a function of the evaluation context; `evaluate` writes what it returns to
-``reports/results``, and the report reads it there. The locked test set is opened here alone.
+A result is a function of what it is about: one family, or all of them together. `evaluate` writes
+what it returns to ``reports/results`` (``reports/results/<family>`` for one family), and the report
+reads it there. The locked test set is opened here alone.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,35 +17,57 @@ from epochs_left.registry import Registry
 if TYPE_CHECKING:
     from epochs_left.evaluation.context import EvaluationContext
 
-Compute = Callable[["EvaluationContext"], Any]
+Compute = Callable[[Any], Any]
+
+#: `ResultSpec.of`: computed for every family, or once for all of them.
+EACH, ALL = "each", "all"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultSpec:
-    """A result and the name of its file; JSON holds plain data, Parquet an Arrow table."""
+    """A result and the name of its file; JSON holds plain data, Parquet an Arrow table.
+
+    Attributes
+    ----------
+    of
+        `EACH` family, `ALL` families together, or the name of the one family that it is about.
+    """
 
     file: str
+    of: str
     summary: str
     compute: Compute
+
+    def computed(self, context: EvaluationContext) -> Iterator[tuple[str, Any]]:
+        """Yield the file name below ``reports/results`` and the value of each computation."""
+        if self.of == ALL:
+            yield self.file, self.compute(context)
+            return
+        for name, family in context.families.items():
+            if self.of in (EACH, name):
+                yield f"{name}/{self.file}", self.compute(family)
 
 
 RESULTS: Registry[ResultSpec] = Registry("result", __name__)
 
 
-def result(file: str) -> Callable[[Compute], Compute]:
-    """Register a function of the context as the result that is written to ``file``.
+def result(file: str, *, of: str = EACH) -> Callable[[Compute], Compute]:
+    """Register a function as the result that is written to ``file``.
 
-    Raises
-    ------
-    ValueError
-        Unless ``file`` ends in ``.json`` or ``.parquet``.
+    Parameters
+    ----------
+    file
+        A name that ends in ``.json`` or ``.parquet`` (ValueError otherwise).
+    of
+        `ALL` for a function of the `EvaluationContext`; `EACH`, or the name of a family, for one
+        of a `FamilyContext`.
     """
     if not file.endswith((".json", ".parquet")):
         raise ValueError(f"expected a .json or .parquet file, got {file!r}")
 
     def register(compute: Compute) -> Compute:
         summary = (inspect.getdoc(compute) or "").partition("\n")[0]
-        RESULTS.add(file, ResultSpec(file=file, summary=summary, compute=compute))
+        RESULTS.add(file, ResultSpec(file=file, of=of, summary=summary, compute=compute))
         return compute
 
     return register

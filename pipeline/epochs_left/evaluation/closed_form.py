@@ -14,7 +14,7 @@ from epochs_left.dynamics.closed_form import (
     predict_outcomes,
 )
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext
+from epochs_left.evaluation.context import FamilyContext
 from epochs_left.schema import OUTCOMES, Outcome
 from epochs_left.workloads import WORKLOADS
 
@@ -24,8 +24,8 @@ _UNCAPPED_LR = 0.012
 _LR_BINS = 8
 
 
-@result("closed_form.json")
-def closed_form(context: EvaluationContext) -> dict[str, Any]:
+@result("closed_form.json", of="neuron")
+def closed_form(context: FamilyContext) -> dict[str, Any]:
     """Return how many runs equal the closed form in outcome and epoch, and the converged share."""
     runs = context.runs
     unit = runs[runs["architecture"] == "abs-unit"]
@@ -47,7 +47,7 @@ def closed_form(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def _initial(context: EvaluationContext, runs: pd.DataFrame) -> FloatArray:
+def _initial(context: FamilyContext, runs: pd.DataFrame) -> FloatArray:
     if runs.empty:  # a sweep without such runs
         return np.empty((0, 3))
     columns = ["lineage_id", "architecture", "init_scheme"]

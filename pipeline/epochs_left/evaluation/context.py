@@ -16,7 +16,7 @@ from epochs_left.config import EvaluateSettings
 from epochs_left.dynamics.criterion import Criterion
 from epochs_left.prediction.predictor import Forecast, Predictor, predictor_of
 from epochs_left.regressors import REGRESSORS, RegressorSpec
-from epochs_left.schema import View
+from epochs_left.schema import TargetKind, View
 from epochs_left.seeding import Purpose, content_id, generator, key_of
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
@@ -29,33 +29,31 @@ LEVEL = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationContext:
-    """Reads what the earlier stages wrote, each file once.
+class FamilyContext:
+    """Reads what the earlier stages wrote of one family, each file once.
 
     Attributes
     ----------
     family
         Workload family that the models are fitted on.
-    families
-        All simulated families.
     settings
         Settings of `evaluate`.
     root_seed
         Seed of everything random.
     regressors
         Names of the fitted regressors.
-    runs_folder, features_folder, models_folder
+    runs_folder, branches_folder, features_folder, models_folder
         Where the stages before this one wrote.
     jobs
         Threads of the estimators.
     """
 
     family: str
-    families: Sequence[str]
     settings: EvaluateSettings
     root_seed: int
     regressors: Sequence[str]
     runs_folder: Path
+    branches_folder: Path
     features_folder: Path
     models_folder: Path
     jobs: int
@@ -64,11 +62,6 @@ class EvaluationContext:
     def store(self) -> RunStore:
         """The family's run store."""
         return RunStore(self.runs_folder / self.family)
-
-    @cached_property
-    def stores(self) -> dict[str, RunStore]:
-        """The run store of every simulated family."""
-        return {name: RunStore(self.runs_folder / name) for name in self.families}
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -84,14 +77,37 @@ class EvaluationContext:
 
     @cached_property
     def examples(self) -> pd.DataFrame:
-        """examples.parquet."""
+        """The rows of examples.parquet towards the runs' own criterion."""
         frame: pd.DataFrame = read_table(self._features / "examples.parquet").to_pandas()
-        return frame
+        return frame[frame["target_kind"] == TargetKind.EPSILON.value].reset_index(drop=True)
 
     @cached_property
     def locked(self) -> pd.DataFrame:
         """The examples of the locked test set, a fresh index."""
         return self.examples[self.examples["locked"]].reset_index(drop=True)
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """The examples of converged runs outside the locked test set, a fresh index."""
+        rows = self.examples[~self.examples["locked"] & self.examples["converged"]]
+        return rows.reset_index(drop=True)
+
+    @cached_property
+    def study(self) -> pd.DataFrame:
+        """The part of `training` that studies fit on: whole lineages, in the order of their ids.
+
+        Ids are hashes, so that the first ones are a random sample.
+        """
+        rows = self.training
+        runs = rows.drop_duplicates("run_id").sort_values("lineage_id")
+        first = runs["lineage_id"].iloc[: self.settings.study_runs].unique()
+        return rows[rows["lineage_id"].isin(first)].reset_index(drop=True)
+
+    @cached_property
+    def branches(self) -> pd.DataFrame | None:
+        """The continuations of a sample of states, a row a branch; None if there are none."""
+        path = self.branches_folder / f"{self.family}.parquet"
+        return read_table(path).to_pandas() if path.exists() else None
 
     @property
     def criterion(self) -> Criterion:
@@ -119,7 +135,7 @@ class EvaluationContext:
         """The loaded bundles, by model."""
         return {
             (name, view): predictor_of(
-                load_bundle(self.models_folder / f"{name}-{view.value}"),
+                load_bundle(self.models_folder / name / f"{self.family}-{view.value}"),
                 level=LEVEL,
                 jobs=self.jobs,
                 views=(View.CAUSAL, View.ORACLE),
@@ -144,7 +160,7 @@ class EvaluationContext:
         """Out-of-fold predictions of every model with every input known.
 
         A row an example and split, sorted by run and epoch: run_id, lineage_id, epoch, remaining,
-        split, and a column of predictions for each model key.
+        split, fold (its number within the split), and a column of predictions for each model key.
         """
         keys = ["split", "run_id", "epoch"]
         frames = [
@@ -153,41 +169,102 @@ class EvaluationContext:
             .rename(f"{name}-{view.value}")
             for name, view in self.models
         ]
-        truth = self._predictions(*self.models[0]).set_index(keys)[["lineage_id", "remaining"]]
-        return pd.concat([truth, *frames], axis=1).sort_index().reset_index()
+        truth = self._predictions(*self.models[0]).set_index(keys)
+        known = truth[["lineage_id", "remaining", "fold"]]
+        return pd.concat([known, *frames], axis=1).sort_index().reset_index()
 
     def _predictions(self, name: str, view: View) -> pd.DataFrame:
-        path = self.models_folder / "out_of_fold" / f"{name}.parquet"
+        path = self.models_folder / name / "out_of_fold.parquet"
         table: pd.DataFrame = read_table(path).to_pandas()
-        return table[(table["view"] == view.value) & (table["availability"] == "all")]
+        of_family = (table["family"] == self.family) & (table["view"] == view.value)
+        return table[of_family & (table["availability"] == "all")]
 
     @cached_property
     def best_causal(self) -> str:
         """The causal regressor with the smallest grouped out-of-fold error on the log scale."""
+        return self.best(View.CAUSAL)
+
+    def best(self, view: View) -> str:
+        """Return the regressor of a view with the smallest grouped error on the log scale."""
         table = self.out_of_fold[self.out_of_fold["split"] == "by lineage"]
         truth = np.log1p(table["remaining"].to_numpy(float))
         candidates = [name for name in self.regressors if not self.spec(name).baseline]
         errors = {
-            name: float(np.mean((np.log1p(table[f"{name}-causal"]) - truth) ** 2))
+            name: float(np.mean((np.log1p(table[f"{name}-{view.value}"]) - truth) ** 2))
             for name in candidates
         }
         return min(errors, key=lambda name: errors[name])
 
     def rng(self, result: str) -> np.random.Generator:
         """Return the generator of one result's bootstrap: the same whatever else is computed."""
-        return generator(self.root_seed, key_of(content_id({"result": result})), Purpose.BOOTSTRAP)
+        return _result_rng(self.root_seed, result)
 
 
-def scopes(rows: pd.DataFrame) -> dict[str, BoolArray]:
-    """Return the parts of the data that scores are printed for, as masks of the rows."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContext:
+    """What results about all families together are computed from.
+
+    Attributes
+    ----------
+    families
+        The families that models are fitted on, by name.
+    stores
+        The run store of every simulated family, in the order of the registry's names.
+    settings, root_seed
+        As in `FamilyContext`.
+    models_folder
+        Where `pool` wrote.
+    """
+
+    families: Mapping[str, FamilyContext]
+    stores: Mapping[str, RunStore]
+    settings: EvaluateSettings
+    root_seed: int
+    models_folder: Path
+
+    @cached_property
+    def pooled(self) -> pd.DataFrame | None:
+        """Out-of-fold predictions of the predictor of any target; None without one."""
+        path = self.models_folder / "pooled" / "out_of_fold.parquet"
+        return read_table(path).to_pandas() if path.exists() else None
+
+    def rng(self, result: str) -> np.random.Generator:
+        """Return the generator of one result's bootstrap: the same whatever else is computed."""
+        return _result_rng(self.root_seed, result)
+
+
+def _result_rng(root_seed: int, result: str) -> np.random.Generator:
+    return generator(root_seed, key_of(content_id({"result": result})), Purpose.BOOTSTRAP)
+
+
+def scopes(family: str, rows: pd.DataFrame) -> dict[str, BoolArray]:
+    """Return the parts of a family that scores are printed for, as masks of the rows."""
+    parts = _neuron_scopes(rows) if family == "neuron" else _network_scopes(rows)
+    return {"all": np.ones(len(rows), dtype=np.bool_), **parts}
+
+
+def _neuron_scopes(rows: pd.DataFrame) -> dict[str, BoolArray]:
     unit = (rows["architecture"] == "abs-unit").to_numpy()
     full = (rows["batch_size"] == rows["n_examples"]).to_numpy()
     plain = (rows["momentum"] == 0).to_numpy()
     return {
-        "all": np.ones(len(rows), dtype=np.bool_),
         "abs, full batch": unit & full,
         "abs, full batch, no momentum": unit & full & plain,
         "abs, online": unit & ~full,
         "hidden units": ~unit,
         "with momentum": ~plain,
     }
+
+
+def _network_scopes(rows: pd.DataFrame) -> dict[str, BoolArray]:
+    """Return the cohorts, and the tasks of the swept one where there are several."""
+    swept = (rows["cohort"] == "swept").to_numpy()
+    parts = {"hyperparameters fixed": ~swept, "hyperparameters varied": swept}
+    tasks = sorted(rows["task"].unique())
+    if len(tasks) > 1:
+        parts |= {f"varied, {task}": swept & (rows["task"] == task).to_numpy() for task in tasks}
+    return parts
+
+
+#: Columns of the examples that `scopes` looks at.
+SCOPE_COLUMNS = ("architecture", "batch_size", "n_examples", "momentum", "cohort", "task")

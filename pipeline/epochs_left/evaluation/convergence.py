@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import brier_score_loss
 
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext
+from epochs_left.evaluation.context import FamilyContext
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import bootstrap_weights
 from epochs_left.statistics.scores import auc, landmark_rows, reliability
@@ -18,7 +18,7 @@ AT_EPOCH = 10
 
 
 @result("convergence.json")
-def convergence(context: EvaluationContext) -> dict[str, Any]:
+def convergence(context: FamilyContext) -> dict[str, Any]:
     """Return AUC, Brier score and reliability of P(converges) for runs unresolved at epoch 10."""
     locked = context.locked
     rows = landmark_rows(locked["run_id"].to_numpy(), locked["epoch"].to_numpy(), AT_EPOCH)

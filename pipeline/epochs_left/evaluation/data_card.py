@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from epochs_left.evaluation import result
+from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.schema import OUTCOMES, Outcome
 from epochs_left.storage.run_store import RunStore
@@ -30,11 +30,11 @@ _DIMENSIONS = (
 )
 
 
-@result("data_card.json")
+@result("data_card.json", of=ALL)
 def data_card(context: EvaluationContext) -> dict[str, Any]:
     """Return counts, outcome shares by setting, and epochs to convergence, by family."""
     return {
-        family: {"fitted": family == context.family, **_card(store)}
+        family: {"fitted": family in context.families, **_card(store)}
         for family, store in context.stores.items()
     }
 
@@ -56,11 +56,17 @@ def _card(store: RunStore) -> dict[str, Any]:
             {"dimension": name, "setting": setting, "n_runs": len(part), "outcomes": _counts(part)}
             for name in _DIMENSIONS
             if runs[name].nunique() > 1
-            for setting, part in runs.groupby(name)
+            for setting, part in sorted(runs.groupby(name), key=_in_order)
         ],
         "epochs_to_convergence": {str(q): float(value) for q, value in quantiles.items()},
         "histogram": _histogram(runs),
     }
+
+
+def _in_order(setting: tuple[Any, pd.DataFrame]) -> tuple[float, str]:
+    """Sort settings that are numbers by size, before names."""
+    name = str(setting[0])
+    return (float(name), "") if name.isdecimal() else (np.inf, name)
 
 
 def _counts(runs: pd.DataFrame) -> dict[str, int]:

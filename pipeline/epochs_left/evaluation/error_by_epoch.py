@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext, ModelKey
+from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.statistics.bootstrap import bootstrap_weights
 from epochs_left.statistics.scores import landmark_rows, relative_error, weighted_median
 
@@ -15,7 +15,7 @@ _MIN_RUNS = 20
 
 
 @result("error_by_epoch.json")
-def error_by_epoch(context: EvaluationContext) -> list[dict[str, Any]]:
+def error_by_epoch(context: FamilyContext) -> list[dict[str, Any]]:
     """Return the median relative error at landmark epochs, one row a run, locked test set."""
     locked = context.locked
     entries = []
@@ -27,7 +27,7 @@ def error_by_epoch(context: EvaluationContext) -> list[dict[str, Any]]:
     return entries
 
 
-def _entry(context: EvaluationContext, key: ModelKey, epoch: int, rows: Any) -> dict[str, Any]:
+def _entry(context: FamilyContext, key: ModelKey, epoch: int, rows: Any) -> dict[str, Any]:
     table = context.locked.iloc[rows]
     predicted = context.forecasts[key].remaining[rows]
     errors = relative_error(table["remaining"].to_numpy(float), predicted)

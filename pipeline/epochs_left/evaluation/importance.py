@@ -9,7 +9,7 @@ import pandas as pd
 
 from epochs_left.arrays import FloatArray
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext, ModelKey
+from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.evaluation.scores import locked_rows
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import bootstrap_sums
@@ -20,21 +20,21 @@ _N_SUMS = len(SUMS)
 
 
 @result("importance.json")
-def importance(context: EvaluationContext) -> list[dict[str, Any]]:
+def importance(context: FamilyContext) -> list[dict[str, Any]]:
     """Return the drop in run-weighted R^2 of log epochs when a feature group is shuffled.
 
     Features of a group are shuffled together: they carry the same information, and shuffling one
     alone would let the others stand in for it. For the best causal regressor, in both views.
     """
     rows = context.locked[locked_rows(context)]
+    if rows.empty:  # a family so small that no lineage is locked
+        return []
     return [
         entry for view in View for entry in _of_model(context, (context.best_causal, view), rows)
     ]
 
 
-def _of_model(
-    context: EvaluationContext, key: ModelKey, rows: pd.DataFrame
-) -> list[dict[str, Any]]:
+def _of_model(context: FamilyContext, key: ModelKey, rows: pd.DataFrame) -> list[dict[str, Any]]:
     used = set(context.predictors[key].manifest.features)
     before = _sums(context, key, rows)
     order = context.rng("shuffle").permutation(len(rows))
@@ -59,7 +59,7 @@ def _of_model(
     return entries
 
 
-def _sums(context: EvaluationContext, key: ModelKey, rows: pd.DataFrame) -> FloatArray:
+def _sums(context: FamilyContext, key: ModelKey, rows: pd.DataFrame) -> FloatArray:
     predicted = context.forecast(key, rows).remaining
     return error_sums(
         np.log1p(rows["remaining"].to_numpy(float)),
@@ -69,7 +69,7 @@ def _sums(context: EvaluationContext, key: ModelKey, rows: pd.DataFrame) -> Floa
     )
 
 
-def _drop(context: EvaluationContext, before: FloatArray, after: FloatArray) -> dict[str, Any]:
+def _drop(context: FamilyContext, before: FloatArray, after: FloatArray) -> dict[str, Any]:
     estimate = bootstrap_sums(
         np.concatenate([before, after], axis=1),
         {"drop": lambda sums: r2(sums[..., :_N_SUMS]) - r2(sums[..., _N_SUMS:])},

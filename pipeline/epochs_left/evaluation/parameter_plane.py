@@ -18,9 +18,11 @@ from epochs_left.dynamics.closed_form import (
     unit_loss_and_gradient,
 )
 from epochs_left.dynamics.criterion import CONVERGED
+from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext
+from epochs_left.evaluation.context import FamilyContext
 from epochs_left.features import compute_features
+from epochs_left.features._blocks import N_BLOCKS
 from epochs_left.prediction.predictor import Forecast
 from epochs_left.schema import OUTCOMES, View
 from epochs_left.statistics.scores import relative_error
@@ -31,8 +33,8 @@ from epochs_left.workloads import WORKLOADS
 _EXTENT = 3.5
 
 
-@result("parameter_plane.parquet")
-def parameter_plane(context: EvaluationContext) -> pa.Table:
+@result("parameter_plane.parquet", of="neuron")
+def parameter_plane(context: FamilyContext) -> pa.Table:
     """Return true and predicted epochs at initialisation over a grid of the plane."""
     params = _grid(context.settings.plane_points)
     codes, epochs = _truth(context, params)
@@ -51,8 +53,8 @@ def parameter_plane(context: EvaluationContext) -> pa.Table:
     )
 
 
-@result("parameter_plane.json")
-def parameter_plane_summary(context: EvaluationContext) -> dict[str, Any]:
+@result("parameter_plane.json", of="neuron")
+def parameter_plane_summary(context: FamilyContext) -> dict[str, Any]:
     """Return how well the prediction at initialisation matches the plane."""
     params = _grid(context.settings.plane_points)
     codes, epochs = _truth(context, params)
@@ -84,12 +86,12 @@ def _grid(points: int) -> FloatArray:
     return np.stack([-w_minus / 2, w_minus / 2, b], axis=1)
 
 
-def _truth(context: EvaluationContext, params: FloatArray) -> tuple[IntArray, IntArray]:
+def _truth(context: FamilyContext, params: FloatArray) -> tuple[IntArray, IntArray]:
     lr = np.full(len(params), context.settings.plane_lr)
     return predict_outcomes(params, lr, context.criterion)
 
 
-def _forecast(context: EvaluationContext, params: FloatArray) -> Forecast:
+def _forecast(context: FamilyContext, params: FloatArray) -> Forecast:
     """Predict from epoch 0 alone, as the best causal regressor would before training."""
     predictor = context.predictors[context.best_causal, View.CAUSAL]
     runs = _at_initialisation(context, params)
@@ -99,9 +101,13 @@ def _forecast(context: EvaluationContext, params: FloatArray) -> Forecast:
     return predictor.forecast(X, np.zeros(len(params)), everything, ~everything)
 
 
-def _at_initialisation(context: EvaluationContext, params: FloatArray) -> Trajectories:
+def _at_initialisation(context: FamilyContext, params: FloatArray) -> Trajectories:
     n = len(params)
     loss, gradient = unit_loss_and_gradient(params)
+    blocks = np.array(WORKLOADS[context.family].block_of_param("abs-unit"))
+    once = np.ones(n, dtype=np.int64)
+    geometry = trajectory_geometry(params, once, block_of_param=blocks, n_blocks=N_BLOCKS)
+    names = {"optimizer": "sgd", "activation": "abs", "lr_schedule": "constant"}
     numbers = {
         "target": context.criterion.epsilon,
         "lr": context.settings.plane_lr,
@@ -109,10 +115,13 @@ def _at_initialisation(context: EvaluationContext, params: FloatArray) -> Trajec
         "batch_size": 4.0,
         "n_examples": 4.0,
         "n_params": 3.0,
+        "weight_decay": 0.0,
+        "plateau": np.nan,
+        "horizon": float(context.criterion.max_epochs),
     }
     zero = np.zeros((n, 1))
     return Trajectories(
-        lengths=np.ones(n, dtype=np.int64),
+        lengths=once,
         inputs={
             "epoch": zero,
             "loss": loss[:, None],
@@ -120,11 +129,10 @@ def _at_initialisation(context: EvaluationContext, params: FloatArray) -> Trajec
             "update_norm": zero,
             "path_length": zero,
             "probe_kl": zero,
-            "params": params[:, None, :],
-            "block_of_param": np.array(WORKLOADS[context.family].block_of_param("abs-unit")),
+            **{name: values[:, None] for name, values in geometry.items()},
             **{name: np.full((n, 1), value) for name, value in numbers.items()},
-            "optimizer": np.full((n, 1), "sgd", dtype=object),
-            "activation": np.full((n, 1), "abs", dtype=object),
+            **{name: np.full((n, 1), value, dtype=object) for name, value in names.items()},
+            "planned_lr": np.full((n, context.criterion.max_epochs + 1), numbers["lr"]),
         },
     )
 

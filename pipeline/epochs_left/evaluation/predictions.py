@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from epochs_left.arrays import IntArray
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext, ModelKey
+from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.evaluation.scores import locked_rows
 
 _ROWS_PER_MODEL = 4_000
 
 
 @result("predictions.parquet")
-def predictions(context: EvaluationContext) -> pa.Table:
+def predictions(context: FamilyContext) -> pa.Table:
     """Return at most 4,000 rows a model: truth, prediction and interval."""
     rows = np.flatnonzero(locked_rows(context))
     if rows.size > _ROWS_PER_MODEL:
@@ -24,7 +24,7 @@ def predictions(context: EvaluationContext) -> pa.Table:
     return pa.Table.from_pandas(pd.concat(frames), preserve_index=False)
 
 
-def _of_model(context: EvaluationContext, key: ModelKey, rows: IntArray) -> pd.DataFrame:
+def _of_model(context: FamilyContext, key: ModelKey, rows: IntArray) -> pd.DataFrame:
     table, forecast = context.locked.iloc[rows], context.forecasts[key]
     epoch, remaining = table["epoch"].to_numpy(), table["remaining"].to_numpy(float)
     full = (table["batch_size"] == table["n_examples"]).to_numpy()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import result
-from epochs_left.evaluation.context import EvaluationContext, ModelKey, scopes
+from epochs_left.evaluation.context import SCOPE_COLUMNS, FamilyContext, ModelKey, scopes
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scores import (
@@ -69,12 +69,12 @@ class Score:
 
 
 @result("scores.json")
-def scores(context: EvaluationContext) -> list[Entry]:
+def scores(context: FamilyContext) -> list[Entry]:
     """Return every model's scores with 95 % BCa intervals over lineages."""
     entries = [
         entry
         for scored in _splits(context)
-        for scope, mask in scopes(scored.rows).items()
+        for scope, mask in scopes(context.family, scored.rows).items()
         if mask.any()
         for entry in _split_entries(context, _restricted(scored, mask), scope)
     ]
@@ -107,8 +107,8 @@ def headline(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
     return figures
 
 
-def _splits(context: EvaluationContext) -> Iterator[Scored]:
-    settings = ["run_id", "architecture", "batch_size", "n_examples", "momentum"]
+def _splits(context: FamilyContext) -> Iterator[Scored]:
+    settings = ["run_id", *SCOPE_COLUMNS]
     of_run = context.examples[settings].drop_duplicates("run_id")
     for split, rows in context.out_of_fold.groupby("split"):
         joined = rows.merge(of_run, on="run_id", how="left", validate="many_to_one")
@@ -124,7 +124,7 @@ def _splits(context: EvaluationContext) -> Iterator[Scored]:
     )
 
 
-def locked_rows(context: EvaluationContext) -> BoolArray:
+def locked_rows(context: FamilyContext) -> BoolArray:
     """Return the mask of the locked rows that are scored: drawn, of runs that converged."""
     mask: BoolArray = (context.locked["sampled"] & context.locked["converged"]).to_numpy()
     return mask
@@ -138,7 +138,7 @@ def _restricted(scored: Scored, mask: BoolArray) -> Scored:
     )
 
 
-def _split_entries(context: EvaluationContext, scored: Scored, scope: str) -> list[Entry]:
+def _split_entries(context: FamilyContext, scored: Scored, scope: str) -> list[Entry]:
     """Score all models on one split and scope from the same bootstrap replicates."""
     actual = scored.rows["remaining"].to_numpy(float)
     lineage = scored.rows["lineage_id"].to_numpy()
@@ -196,7 +196,7 @@ def _at(position: int, statistic: SumStatistic, width: int) -> SumStatistic:
 
 
 def _median_entries(
-    context: EvaluationContext, scored: Scored, scope: str, actual: FloatArray, weight: FloatArray
+    context: FamilyContext, scored: Scored, scope: str, actual: FloatArray, weight: FloatArray
 ) -> Iterator[Entry]:
     """Median relative error; an interval on the locked test alone, where the rows are few."""
     for key in context.models:
@@ -215,7 +215,7 @@ def _median_entries(
         yield _entry(context, scored, key, what, estimate)
 
 
-def _interval_entries(context: EvaluationContext) -> Iterator[Entry]:
+def _interval_entries(context: FamilyContext) -> Iterator[Entry]:
     """Coverage and width of the intervals on the locked test set, scope by scope.
 
     An interval that is right on average can be wrong in every part.
@@ -226,12 +226,12 @@ def _interval_entries(context: EvaluationContext) -> Iterator[Entry]:
         rows=context.locked[use],
         predicted={key: context.forecasts[key].remaining[use] for key in context.models},
     )
-    for scope, mask in scopes(locked.rows).items():
+    for scope, mask in scopes(context.family, locked.rows).items():
         if mask.any():
             yield from _scope_intervals(context, _restricted(locked, mask), scope)
 
 
-def _scope_intervals(context: EvaluationContext, scored: Scored, scope: str) -> Iterator[Entry]:
+def _scope_intervals(context: FamilyContext, scored: Scored, scope: str) -> Iterator[Entry]:
     """Score the intervals of all models from the same bootstrap replicates."""
     lineage = scored.rows["lineage_id"].to_numpy()
     weight = _weightings(scored.rows)["run"]
@@ -253,7 +253,7 @@ def _scope_intervals(context: EvaluationContext, scored: Scored, scope: str) -> 
 
 
 def _interval_values(
-    context: EvaluationContext, key: ModelKey, scored: Scored, level: float
+    context: FamilyContext, key: ModelKey, scored: Scored, level: float
 ) -> dict[str, FloatArray]:
     predicted = scored.predicted[key]
     everything = np.ones(predicted.size, dtype=np.bool_)
@@ -265,7 +265,7 @@ def _interval_values(
 
 
 def _entry(
-    context: EvaluationContext, scored: Scored, key: ModelKey, what: Score, estimate: Estimate
+    context: FamilyContext, scored: Scored, key: ModelKey, what: Score, estimate: Estimate
 ) -> Entry:
     spec = context.spec(key[0])
     lower, upper = estimate.interval or (None, None)

@@ -52,6 +52,17 @@ class Results:
         values = [None] * self._n_rows(name) if found is None else found.to_pylist()
         return np.array(["" if value is None else str(value) for value in values], dtype=object)
 
+    def below(self, folder: str) -> Results:
+        """Return the results of a folder under their plain names."""
+        start = f"{folder}/"
+        return Results(
+            {
+                name.removeprefix(start): value
+                for name, value in self._loaded.items()
+                if name.startswith(start)
+            }
+        )
+
     def _column(self, name: str, column: str) -> pa.ChunkedArray | None:
         table = self._loaded.get(name)
         if not isinstance(table, pa.Table) or column not in table.column_names:

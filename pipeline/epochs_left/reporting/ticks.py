@@ -26,6 +26,17 @@ def decade_ticks(values: Iterable[float | None]) -> list[Tick]:
     return [{"at": float(at), "label": _power_of_ten(at)} for at in range(low, high + 1)]
 
 
+def whole_ticks(low: float, high: float) -> list[Tick]:
+    """Return ticks at whole numbers from 1 on for a logarithmic axis; ``at`` is the number.
+
+    Powers of ten, or 1, 2, 5, 10, ... where there would be fewer than three of them.
+    """
+    decades = range(max(0, math.ceil(math.log10(max(high, 1)))) + 1)
+    steps = (1,) if math.log10(max(high, 1)) >= 2 else (1, 2, 5)
+    places = [step * 10**decade for decade in decades for step in steps]
+    return [{"at": float(at), "label": f"{at:,}"} for at in places if max(low, 1) <= at <= high]
+
+
 def share_ticks(step: float = 0.2, *, high: float = 1.0) -> list[Tick]:
     """Return ticks from 0 to ``high`` as percentages."""
     n_steps = max(1, math.ceil(high / step - 1e-9))

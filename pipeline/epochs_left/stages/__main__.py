@@ -24,7 +24,7 @@ def main() -> None:
         return
     if name not in known:
         raise UsageError(f"expected one of the stages {', '.join(known)}, got {name!r}")
-    del sys.argv[1]
+    sys.argv[:2] = [f"python -m epochs_left.stages {name}"]  # what --help calls the program
     importlib.import_module(f"epochs_left.stages.{name}").main()
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 RUNS = Path("data/runs")
 WORK = Path("data/.work")
 DAMAGED = WORK / "damaged"
+BRANCHES = Path("data/branches")
 FEATURES = Path("features")
 MODELS = Path("models")
 RESULTS = Path("reports/results")
 REPORT = Path("reports/index.html")
 METRICS = Path("reports/metrics.json")
 PICTURES = Path("reports/pictures")
-
-#: The workload family that models are fitted on.
-FAMILY = "neuron"

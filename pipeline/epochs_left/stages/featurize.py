@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.config import FeaturizeSettings, parse_settings, root_seed_of
+from epochs_left.dynamics.geometry import sketch_geometry
+from epochs_left.dynamics.geometry_kernels import trajectory_geometry
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup, groups_of_view
+from epochs_left.features._blocks import N_BLOCKS
 from epochs_left.parallel import parallel_map
-from epochs_left.prediction.examples import ExamplePlan, examples_of
+from epochs_left.prediction.examples import (
+    ExamplePlan,
+    Probe,
+    Recipe,
+    StateTable,
+    examples_of,
+)
+from epochs_left.prediction.forecasts import linearised_forecasts, training_of
 from epochs_left.schema import View
+from epochs_left.seeding import key_of
+from epochs_left.simulation.planning import task_data
+from epochs_left.simulation.state_probes import probe_states
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FEATURES, RUNS
+from epochs_left.storage.epoch_shards import EpochRows
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import write_json, write_table
-from epochs_left.workloads import WORKLOADS
+from epochs_left.trajectories import LOSS_INPUTS
+from epochs_left.workloads import WORKLOADS, TaskData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +48,7 @@ class _ShardTask:
     folder: Path
     plan: ExamplePlan
     wanted: str | tuple[str, ...]
+    probe: Probe | None
 
 
 def main() -> None:
@@ -42,11 +62,20 @@ def main() -> None:
         epochs_per_run=settings.epochs_per_run,
         landmarks=settings.landmarks,
         locked_share=settings.locked_share,
+        extra_share=settings.extra_share.get(arguments.family, 0.0),
         root_seed=root_seed_of(params, str(PARAMS)),
     )
     store = RunStore(RUNS / arguments.family)
+    probe = _probe_of(arguments.family, params, settings)
     tasks = [
-        _ShardTask(number=i, name=name, folder=store.folder, plan=plan, wanted=settings.groups)
+        _ShardTask(
+            number=i,
+            name=name,
+            folder=store.folder,
+            plan=plan,
+            wanted=settings.groups,
+            probe=probe,
+        )
         for i, name in enumerate(store.shard_names())
     ]
     progress = progress_of(arguments)
@@ -65,12 +94,71 @@ def _examples_of_shard(task: _ShardTask) -> tuple[int, pa.Table]:
 
 def _tables(task: _ShardTask) -> Iterator[pa.Table]:
     store = RunStore(task.folder)
-    workload = WORKLOADS[store.manifest["family"]]
-    groups = groups_of_view(View.ORACLE, task.wanted)
+    recipe = Recipe(
+        plan=task.plan,
+        groups=groups_of_view(View.ORACLE, task.wanted),
+        block_of_param=WORKLOADS[store.manifest["family"]].block_of_param,
+        geometry=_geometry,
+        probe=task.probe,
+    )
     runs = store.runs()
     for rows in store.read(task.name):
         of_rows = runs.take(pc.index_in(pa.array(rows.run_ids), runs["run_id"]))
-        yield from examples_of(rows, of_rows, workload.block_of_param, groups, task.plan)
+        yield from examples_of(rows, of_rows, recipe)
+
+
+def _geometry(rows: EpochRows, block_of_param: IntArray) -> Mapping[str, FloatArray]:
+    """Return what the recorded vectors say of each epoch; a sketch says less than all of them."""
+    ends = rows.lengths.cumsum() - 1
+    if "params" in rows.vectors:
+        return trajectory_geometry(
+            rows.params,
+            rows.lengths,
+            final=rows.params[ends],
+            block_of_param=block_of_param,
+            n_blocks=N_BLOCKS,
+        )
+    if "sketch" in rows.vectors:
+        sketch = rows.vectors["sketch"]
+        return sketch_geometry(sketch, rows.lengths, sketch[ends])
+    return {}
+
+
+def _probe_of(family: str, params: Mapping[str, Any], settings: FeaturizeSettings) -> Probe | None:
+    """Return what measures a family's states; None where no parameters are recorded."""
+    share = settings.probed_share.get(family, 0.0)
+    if not share:
+        return None
+    kind = WORKLOADS[family].settings_type
+    of_family = parse_settings(kind, params.get(family), f"{PARAMS}: {family}")
+    data = task_data(family, of_family, root_seed_of(params, str(PARAMS)))
+    return partial(_measures, family, data, share)
+
+
+def _measures(
+    family: str, data: Mapping[str, TaskData], share: float, states: StateTable
+) -> Mapping[str, FloatArray]:
+    """Return what theory forecasts of all states, and what a share of the lineages' measure."""
+    found = dict(_forecasts(states)) if family == "neuron" else {}
+    lineage = states.runs["lineage_id"].to_pylist()
+    # ids are hashes: the studies take the first lineages in their order, and these are among them
+    chosen = np.flatnonzero([key_of(name) < share * 2**64 for name in lineage])
+    for name, values in probe_states(family, data, states.take(chosen)).items():
+        found[name] = np.full(len(lineage), np.nan)
+        found[name][chosen] = values
+    return found
+
+
+def _forecasts(states: StateTable) -> Mapping[str, FloatArray]:
+    """Return what theory forecasts of each state towards its run's criterion."""
+    names = {name: name for name in ("lr", "momentum", "optimizer", "batch_size", "n_examples")}
+    names |= {"target": "epsilon", "horizon": "max_epochs"}
+    columns = {
+        name: states.runs[column].to_numpy(zero_copy_only=False) for name, column in names.items()
+    }
+    architecture = states.runs["architecture"].to_numpy(zero_copy_only=False)
+    params, previous = (values.astype("float64") for values in (states.params, states.previous))
+    return linearised_forecasts(params, previous, architecture, training_of(columns))
 
 
 def _dictionary(wanted: str | tuple[str, ...]) -> list[dict[str, str | bool]]:
@@ -83,7 +171,8 @@ def _dictionary(wanted: str | tuple[str, ...]) -> list[dict[str, str | bool]]:
             "view": group.view.value,
             "unit": unit,
             "baseline": group.baseline,
-            "loss_only": set(group.requires) <= {"epoch", "loss", "target"},
+            "probed": group.probed,
+            "loss_only": set(group.requires) <= LOSS_INPUTS,
         }
         for group in groups
         for name, unit in sorted(group.units.items())

@@ -1,7 +1,9 @@
-"""Stage fit: out-of-fold predictions and a bundle a view, for one regressor."""
+"""Stage fit: out-of-fold predictions and a bundle a view and family, for one regressor."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +11,10 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from epochs_left.config import FitSettings, parse_settings, root_seed_of
+from epochs_left.errors import DataError
 from epochs_left.parallel import Progress
 from epochs_left.prediction.training import (
+    BundleFacts,
     build_bundle,
     examples_of_view,
     fold_scores,
@@ -18,9 +22,9 @@ from epochs_left.prediction.training import (
     residual_quantiles,
 )
 from epochs_left.regressors import REGRESSORS, RegressorSpec
-from epochs_left.schema import View
+from epochs_left.schema import TargetKind, View
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
-from epochs_left.stages._paths import FAMILY, FEATURES, MODELS, RUNS
+from epochs_left.stages._paths import FEATURES, MODELS, RUNS
 from epochs_left.storage.bundles import save_bundle
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.run_store import RunStore
@@ -30,86 +34,131 @@ from epochs_left.storage.tables import read_json, read_table, write_table
 LABELS = ("optimizer", "activation", "architecture")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Fitting:
+    """What the fits of one regressor share."""
+
+    spec: RegressorSpec
+    settings: FitSettings
+    root_seed: int
+    jobs: int
+    progress: Progress
+
+
 def main() -> None:
     """Read the examples outside the locked test set, fit, write bundles and predictions."""
     parser = stage_parser(__doc__)
     parser.add_argument("regressor", help="a regressor, e.g. xgboost")
     arguments = parser.parse_args()
     params = load_params()
-    settings = parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit")
-    spec = REGRESSORS[arguments.regressor]
-    out_of_fold_file = MODELS / "out_of_fold" / f"{spec.name}.parquet"
-    with sole_writer(f"fit-{spec.name}", MODELS / f"{spec.name}-*", out_of_fold_file):
-        parts = _fit_views(spec, settings, params, arguments.jobs, progress_of(arguments))
-        write_table(out_of_fold_file, parts)
+    fitting = _Fitting(
+        spec=REGRESSORS[arguments.regressor],
+        settings=parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit"),
+        root_seed=root_seed_of(params, str(PARAMS)),
+        jobs=arguments.jobs,
+        progress=progress_of(arguments),
+    )
+    folder = MODELS / fitting.spec.name
+    with sole_writer(f"fit-{fitting.spec.name}", folder / "*"):
+        # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            parts = list(_fits(fitting))
+        write_table(folder / "out_of_fold.parquet", parts)
 
 
-def _fit_views(
-    spec: RegressorSpec,
-    settings: FitSettings,
-    params: dict[str, Any],
-    jobs: int,
-    progress: Progress,
-) -> list[pa.Table]:
-    """Fit each view, save its bundle, return the out-of-fold predictions."""
-    table = read_table(FEATURES / FAMILY / "examples.parquet")
-    table = table.filter(pc.invert(table["locked"]))
-    manifest = RunStore(RUNS / FAMILY).manifest
-    # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
-    with threadpool_limits(limits=1, user_api="blas"):
-        return [
-            _fit_view(spec, view, table, manifest, settings, params, jobs, progress)
-            for view in View
-        ]
+def _fits(fitting: _Fitting) -> Iterator[pa.Table]:
+    """Fit each family and view, save its bundle, yield its out-of-fold predictions."""
+    for family in fitting.settings.families:
+        table = read_table(FEATURES / family / "examples.parquet")
+        _require_distinct_curves(family, table)
+        primary = pc.equal(table["target_kind"], TargetKind.EPSILON.value)
+        table = table.filter(pc.and_(primary, pc.invert(table["locked"])))
+        _require_lineages(family, table, fitting.settings.folds)
+        for view in View:
+            yield _fit(fitting, family, view, table)
 
 
-def _fit_view(
-    spec: RegressorSpec,
-    view: View,
-    table: pa.Table,
-    store: dict[str, Any],
-    settings: FitSettings,
-    params: dict[str, Any],
-    jobs: int,
-    progress: Progress,
-) -> pa.Table:
-    """Fit one view, save its bundle, return its out-of-fold predictions."""
-    dictionary = read_json(FEATURES / FAMILY / "features.json")
-    root_seed = root_seed_of(params, str(PARAMS))
+def _require_distinct_curves(family: str, table: pa.Table) -> None:
+    """Raise DataError if lineages share a run, which training and test would then share too."""
+    runs = table.select(["curve_id", "run_id", "lineage_id"]).to_pandas().dropna()
+    first = runs.drop_duplicates(["curve_id", "lineage_id"])
+    twins = first[first.duplicated("curve_id", keep=False)].sort_values("curve_id")
+    if len(twins):
+        one, other = (f"{run.run_id} (lineage {run.lineage_id})" for run in twins[:2].itertuples())
+        raise DataError(
+            f"family {family}: expected loss curves that differ between lineages, got the same for "
+            f"runs {one} and {other}; remove one of them or give them one lineage"
+        )
+
+
+def _require_lineages(family: str, table: pa.Table, folds: int) -> None:
+    converged = table.filter(table["converged"])
+    found = pc.count_distinct(converged["lineage_id"]).as_py()
+    if found < folds:
+        raise DataError(
+            f"family {family}: expected at least {folds} lineages with a converged run to fit on, "
+            f"got {found}; simulate more runs or take it out of fit.families in {PARAMS}"
+        )
+
+
+def _fit(fitting: _Fitting, family: str, view: View, table: pa.Table) -> pa.Table:
+    """Fit one view of one family, save its bundle, return its out-of-fold predictions."""
+    spec, root_seed = fitting.spec, fitting.root_seed
+    dictionary = read_json(FEATURES / family / "features.json")
     examples = examples_of_view(table, dictionary, spec, view)
     converged = examples.take(examples.converged)
-    predictions = out_of_fold(spec, converged, settings, root_seed, jobs=jobs, progress=progress)
+    predictions = out_of_fold(
+        spec,
+        converged,
+        fitting.settings,
+        root_seed,
+        jobs=fitting.jobs,
+        progress=fitting.progress,
+    )
     manifest, files = build_bundle(
         spec,
         view,
         examples,
         residual_quantiles(predictions, converged),
-        target=store["settings"]["epsilon"],
-        vocabulary={name: _names(table, name) for name in LABELS},
-        facts={
-            "training": {
-                "families": [FAMILY],
-                "data_sha256": store["data_sha256"],
-                "root_seed": root_seed,
-                "n_runs": pc.count_distinct(table["run_id"]).as_py(),
-                "n_lineages": pc.count_distinct(table["lineage_id"]).as_py(),
-                "n_rows": table.num_rows,
-                "n_params": sorted(pc.unique(table["n_params"]).to_pylist()),
-            },
-            "scores": fold_scores(predictions, converged),
-        },
-        root_seed=root_seed,
+        BundleFacts(
+            bundle_id=f"{spec.name}/{family}-{view.value}",
+            target=_target(table),
+            vocabulary={name: _names(table, name) for name in LABELS},
+            training=_training_facts(family, table, root_seed),
+            scores=fold_scores(predictions, converged),
+        ),
+        root_seed,
     )
-    save_bundle(MODELS / manifest.bundle_id, manifest, files)
+    save_bundle(MODELS / spec.name / f"{family}-{view.value}", manifest, files)
     return _labelled(predictions, table.filter(table["converged"]), view)
+
+
+def _target(table: pa.Table) -> float:
+    """Return the commonest target of the runs, which a prediction takes unless told otherwise."""
+    commonest = pc.mode(table["target"])[0]
+    return float(commonest["mode"].as_py())
+
+
+def _training_facts(family: str, table: pa.Table, root_seed: int) -> dict[str, Any]:
+    store = RunStore(RUNS / family).manifest
+    return {
+        "families": [family],
+        "data_sha256": store["data_sha256"],
+        "root_seed": root_seed,
+        "n_runs": pc.count_distinct(table["run_id"]).as_py(),
+        "n_lineages": pc.count_distinct(table["lineage_id"]).as_py(),
+        "n_rows": table.num_rows,
+        "n_params": sorted(pc.unique(table["n_params"]).to_pylist()),
+    }
 
 
 def _labelled(predictions: pa.Table, table: pa.Table, view: View) -> pa.Table:
     """Replace row numbers by run and epoch, and add the truth."""
-    keys = table.select(["run_id", "lineage_id", "epoch", "remaining"]).take(predictions["row"])
-    views = pa.array([view.value] * keys.num_rows)
-    labelled = keys.append_column("view", views)
-    for name in ("split", "availability", "predicted"):
+    keys = table.select(["family", "run_id", "lineage_id", "epoch", "remaining"])
+    labelled = keys.take(predictions["row"])
+    views = pa.array([view.value] * labelled.num_rows)
+    labelled = labelled.append_column("view", views)
+    for name in ("split", "fold", "availability", "predicted"):
         labelled = labelled.append_column(name, predictions[name])
     return labelled.combine_chunks()
 

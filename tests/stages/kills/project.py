@@ -15,12 +15,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from epochs_left.stages._paths import FAMILY
 from epochs_left.storage.params import PARAMS, merged, write_params
 from epochs_left.storage.workspace import make_workspace
 
 ROOT = Path(__file__).parents[3]
-PRODUCTS = ("data/runs", "features", "models", "reports")
+PRODUCTS = ("data/runs", "data/branches", "features", "models", "reports")
+#: The family that models are fitted on.
+FAMILY = "neuron"
 
 
 class KillError(AssertionError):
@@ -93,4 +94,13 @@ def families() -> list[str]:
 
 def few_runs(params: dict[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
     """Give every family but that of the models a handful of short runs."""
-    return merged(params, {name: dict(runs) for name in families() if name != FAMILY})
+    others = [name for name in families() if name != FAMILY]
+    return merged(params, {name: _like(params[name], runs) for name in others})
+
+
+def _like(family: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as the family has them: a range where it draws from one."""
+    return {
+        name: [value, value + 1] if isinstance(family[name], list) else value
+        for name, value in runs.items()
+    }

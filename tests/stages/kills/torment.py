@@ -29,7 +29,7 @@ GRACE = 10.0
 BEGINNING = "dvc, before any stage"
 
 #: A moment is drawn over so many lives of a stage, so that some fall between two stages.
-MORE = 1.2
+MORE = 1.1
 
 #: DVC's exit code when a stage fails.
 STAGE_FAILED = 255
@@ -124,7 +124,7 @@ class Torment:
 
         Most hit the next stage that is started, some the one after it, few the present one.
         """
-        ahead = 0 if self._random.random() < 0.15 else 1 + int(self._random.expovariate(1.5))
+        ahead = 0 if self._random.random() < 0.15 else 1 + int(self._random.expovariate(2.0))
         wanted = len(stages_of(run)) + min(ahead, len(self._stages) or ahead)
         deadline = time.monotonic() + PATIENCE
         while len(stages_of(run)) < wanted:

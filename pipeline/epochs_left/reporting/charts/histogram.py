@@ -7,10 +7,11 @@ from typing import Literal, TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from epochs_left.reporting.charts import canvas, chart
 from epochs_left.reporting.palette import colour
+from epochs_left.reporting.ticks import whole_ticks
 from epochs_left.reporting.wording import brief, integer
 
 HEIGHT = 300.0  # px
@@ -56,8 +57,8 @@ def histogram(spec: HistogramChart) -> Figure:
     for layer in spec["layers"]:
         below = _draw_layer(axes, spec["edges"], layer, below)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: brief(value)))
-    axes.xaxis.set_minor_locator(NullLocator())
+    canvas.set_ticks(axes, "x", whole_ticks(spec["edges"][0], spec["edges"][-1]))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: integer(value)))
     axes.set_xlim(spec["edges"][0], spec["edges"][-1])
     axes.set_xlabel(spec["x_label"])

@@ -10,21 +10,22 @@ from matplotlib.figure import Figure
 
 from epochs_left.reporting.charts import canvas, chart
 from epochs_left.reporting.palette import colour
-from epochs_left.reporting.wording import percent
+from epochs_left.reporting.wording import integer, percent
 
 ROW_HEIGHT = 24.0  # px
 MARGIN = 56.0  # px
 
 
 class ShareRow(TypedDict):
-    """One bar: the shares of the series in their order; a heading has none."""
+    """One bar: the shares of the series in their order, of how many; a heading has none."""
 
     label: str
     shares: list[float]
+    n: int
 
 
 class ShareChart(TypedDict):
-    """Bars of shares; the share of the first series is written at the end of each bar."""
+    """Bars of shares; at the end of each stand the share of the first series, and of how many."""
 
     kind: Literal["shares"]
     x_label: str
@@ -72,6 +73,6 @@ def _draw_bar(axes: Axes, at: int, row: ShareRow, spec: ShareChart) -> None:
         start += share
     if row["shares"]:
         axes.annotate(
-            percent(row["shares"][0]), (1, at), (5, 0), textcoords="offset points",
-            va="center", fontsize=canvas.SMALL, annotation_clip=False,
+            f"{percent(row['shares'][0])} of {integer(row['n'])}", (1, at), (5, 0),
+            textcoords="offset points", va="center", fontsize=canvas.SMALL, annotation_clip=False,
         )  # fmt: skip

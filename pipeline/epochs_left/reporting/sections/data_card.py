@@ -10,11 +10,9 @@ from epochs_left.reporting.charts.shares import ShareRow, share_chart
 from epochs_left.reporting.content import (
     Block,
     Cell,
-    Facts,
     Figure,
+    Table,
     column,
-    fact,
-    facts,
     figure,
     legend,
     panel,
@@ -25,7 +23,7 @@ from epochs_left.reporting.palette import OUTCOME_COLOURS
 from epochs_left.reporting.results import Results, Row, count, mapping, number, sequence, word
 from epochs_left.reporting.sections import section
 from epochs_left.reporting.wording import brief, file_size, integer, percent
-from epochs_left.schema import OUTCOMES
+from epochs_left.schema import MAX_STORED_PARAMS, OUTCOMES
 
 DATA_CARD = "data_card.json"
 LEAST_EDGE = 0.5  # epochs: where a bin that begins at 0 begins on a logarithmic axis
@@ -44,6 +42,17 @@ DIMENSIONS = {
 #: Bars of one dimension at most: the rest, the rarest, stand in the table.
 MOST_BARS = 8
 
+_VECTORS = "loss, gradient norm and every parameter"
+_WIDE = f"{_VECTORS}; above {MAX_STORED_PARAMS:,} parameters statistics of each tensor and a sketch"
+#: What an epoch's row keeps, where it is known.
+RECORDED = {
+    "neuron": _VECTORS,
+    "mlp": _VECTORS,
+    "resnet": _WIDE,
+    "char_lm": _WIDE,
+    "curve_prior": "loss and learning rate: such curves have no parameters",
+}
+
 
 @section(
     title="Data card",
@@ -52,17 +61,19 @@ MOST_BARS = 8
     reads=[DATA_CARD],
 )
 def data_card(results: Results) -> Sequence[Block]:
-    """Describe each family: size, outcomes over the sweep, epochs until the end."""
-    blocks: list[Block] = []
-    for order, (family, card) in enumerate(sorted(results.record(DATA_CARD).items())):
-        blocks += _family_blocks(order, str(family), mapping(card))
+    """Describe all families in one table, then each: outcomes over the sweep, epochs to the end."""
+    cards = {str(family): mapping(card) for family, card in results.record(DATA_CARD).items()}
+    cards = {family: card for family, card in cards.items() if card}
+    if not cards:
+        return []
+    blocks: list[Block] = [_overview(cards), text(_definitions())]
+    for order, (family, card) in enumerate(cards.items()):
+        blocks += _family_blocks(order, family, card)
     return blocks
 
 
 def _family_blocks(order: int, family: str, card: Row) -> list[Block]:
-    if not card:
-        return []
-    blocks: list[Block] = [_size(family, card), text(_ends(card))]
+    blocks: list[Block] = [text(_spread(family, card))]
     sweep = [mapping(row) for row in sequence(card.get("by"))]
     if sweep:
         blocks.append(_outcome_figure(f"outcomes_{order}", family, sweep))
@@ -73,38 +84,43 @@ def _family_blocks(order: int, family: str, card: Row) -> list[Block]:
     return blocks
 
 
-def _size(family: str, card: Row) -> Facts:
-    runs = number(card.get("n_runs"))
-    lineages = integer(number(card.get("n_lineages")))
-    outcomes = mapping(card.get("outcomes"))
-    converged = percent(count(outcomes.get("converged")) / runs, 1) if runs else "–"
-    return facts(
-        fact(f"Runs of the family {family}", integer(runs), f"in {lineages} lineages"),
-        fact("Recorded epochs", integer(number(card.get("n_rows"))), "a row a run and epoch"),
-        fact("On disk", file_size(number(card.get("bytes"))), "Parquet, every epoch's parameters"),
-        fact("Converged", converged, _other_outcomes(outcomes)),
-    )
+def _overview(cards: dict[str, Row]) -> Table:
+    columns = [column("family"), column("runs", "integer"), column("lineages", "integer")]
+    columns += [column("recorded epochs", "integer"), column("on disk")]
+    columns += [column(str(outcome), "percent") for outcome in OUTCOMES]
+    columns += [column("median epochs to convergence", "brief")]
+    rows = [_overview_cells(family, card) for family, card in cards.items()]
+    return table("families", "The families: size, and how their runs ended.", columns, rows)
 
 
-def _other_outcomes(outcomes: Row) -> str:
-    return ", ".join(
-        f"{integer(count(outcomes.get(name)))} {name}" for name in OUTCOMES if name != "converged"
-    )
+def _overview_cells(family: str, card: Row) -> list[Cell]:
+    runs, outcomes = number(card.get("n_runs")), mapping(card.get("outcomes"))
+    shares = [count(outcomes.get(name)) / runs if runs else None for name in OUTCOMES]
+    size = file_size(number(card.get("bytes")))
+    counts: list[Cell] = [number(card.get(name)) for name in ("n_runs", "n_lineages", "n_rows")]
+    return [family, *counts, size, *shares, _quantile(card, "0.5")]
 
 
-def _ends(card: Row) -> str:
-    quantiles = mapping(card.get("epochs_to_convergence"))
-    low, middle, high = (number(quantiles.get(level)) for level in ("0.05", "0.5", "0.95"))
-    spread = (
-        f"Half of the converged runs need at most {brief(middle)} epochs, one in twenty at most "
-        f"{brief(low)} and one in twenty more than {brief(high)}. "
-        if middle is not None
-        else ""
-    )
+def _quantile(card: Row, level: str) -> float | None:
+    return number(mapping(card.get("epochs_to_convergence")).get(level))
+
+
+def _definitions() -> str:
     return (
-        f"{spread}A run converges when its loss falls below epsilon. It is stuck where the "
-        "gradient vanishes at a higher loss, capped if the limit on epochs comes first (it "
-        "may be late or never: it is censored), and diverged if the loss leaves all bounds."
+        "A run converges when its loss falls below epsilon. It is stuck where the gradient "
+        "vanishes at a higher loss, capped if the limit on epochs comes first (it may be late or "
+        "never: it is censored), and diverged if the loss leaves all bounds."
+    )
+
+
+def _spread(family: str, card: Row) -> str:
+    low, middle, high = (_quantile(card, level) for level in ("0.05", "0.5", "0.95"))
+    kept = f"Each epoch of a {family} run keeps {RECORDED[family]}. " if family in RECORDED else ""
+    if middle is None:
+        return f"{kept}No {family} run converged."
+    return (
+        f"{kept}Half of the converged {family} runs need at most {brief(middle)} epochs, one in "
+        f"twenty at most {brief(low)} and one in twenty more than {brief(high)}."
     )
 
 
@@ -116,8 +132,8 @@ def _outcome_figure(name: str, family: str, sweep: Sequence[Row]) -> Figure:
     return figure(
         name,
         f"How the {family} runs ended",
-        "Each bar is one setting of the sweep, over all the others. The figure at its end is the "
-        "share that converged.",
+        "Each bar is one setting of the sweep, over all the others. At its end stand the share "
+        "that converged, and of how many runs.",
         [
             panel(
                 "Outcome shares over the sweep",
@@ -131,14 +147,13 @@ def _outcome_figure(name: str, family: str, sweep: Sequence[Row]) -> Figure:
 
 
 def _bars(dimension: str, sweep: Sequence[Row]) -> list[ShareRow]:
-    """Return a heading and a bar a setting, most runs first where there are many."""
+    """Return a heading and a bar a setting in the order of the results, the rarest left out."""
     rows = [row for row in sweep if word(row.get("dimension")) == dimension]
     if not rows:
         return []
-    if len(rows) > MOST_BARS:
-        rows = sorted(rows, key=lambda row: -count(row.get("n_runs")))[:MOST_BARS]
-    heading: ShareRow = {"label": DIMENSIONS[dimension], "shares": []}
-    return [heading, *map(_bar, rows)]
+    frequent = sorted(range(len(rows)), key=lambda i: -count(rows[i].get("n_runs")))[:MOST_BARS]
+    heading: ShareRow = {"label": DIMENSIONS[dimension], "shares": [], "n": 0}
+    return [heading, *(_bar(rows[i]) for i in sorted(frequent))]
 
 
 def _bar(row: Row) -> ShareRow:
@@ -146,12 +161,14 @@ def _bar(row: Row) -> ShareRow:
     counts = [count(ended.get(outcome)) for outcome in OUTCOMES]
     total = sum(counts)
     shares = [n / total for n in counts] if total else []
-    return {"label": word(row.get("setting")), "shares": shares}
+    return {"label": word(row.get("setting")), "shares": shares, "n": total}
 
 
 def _converged_shares(rows: Iterable[ShareRow]) -> str:
     shown = [row for row in rows if row["shares"]]
-    return ", ".join(f"{row['label']} {percent(row['shares'][0])}" for row in shown)
+    return ", ".join(
+        f"{row['label']} {percent(row['shares'][0])} of {integer(row['n'])}" for row in shown
+    )
 
 
 def _sweep_cells(row: Row) -> list[Cell]:

@@ -1,0 +1,94 @@
+"""The one predictor of any target: by family, kind of target, inputs, and training material."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epochs_left.evaluation import ALL, result
+from epochs_left.evaluation.context import EvaluationContext
+from epochs_left.evaluation.refits import entry_of
+from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
+from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.scores import (
+    auc,
+    error_sums,
+    r2,
+    relative_error,
+    weighted_median,
+)
+
+_KEYS = ["family", "target_kind", "material", "availability"]
+
+
+@result("pooled.json", of=ALL)
+def pooled(context: EvaluationContext) -> list[dict[str, Any]]:
+    """Return R^2, median relative error and AUC by lineage of the predictor of any target.
+
+    R^2 of log(1 + R) and the error are those of rows that reach their target, AUC that of "reaches
+    it by the horizon" over all rows; every run weighs the same.
+    """
+    table = context.pooled
+    if table is None:
+        return []
+    return [
+        {**dict(zip(_KEYS, map(str, names), strict=True)), **_scores(context, rows)}
+        for names, rows in table.groupby(_KEYS)
+    ]
+
+
+def _scores(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
+    reached = rows[rows["converged"]]
+    return {
+        "r2": _r2(context, reached),
+        "median_relative_error": _median_error(reached),
+        "auc": _auc(context, rows),
+        "n_rows": len(rows),
+        "n_runs": int(rows["run_id"].nunique()),
+        "n_lineages": int(rows["lineage_id"].nunique()),
+        "share_reached": float(rows["converged"].mean()),
+    }
+
+
+def _r2(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, float | None]:
+    if rows.empty:
+        return entry_of(Estimate(np.nan, None))
+    sums = error_sums(
+        np.log1p(rows["remaining"].to_numpy(float)),
+        np.log1p(rows["predicted"].to_numpy(float)),
+        rows["lineage_id"].to_numpy(str),
+        run_weights(rows["run_id"].to_numpy(str)),
+    )
+    estimates = bootstrap_sums(
+        sums,
+        {"r2": r2},
+        n_replicates=context.settings.bootstrap_replicates,
+        rng=context.rng("pooled"),
+    )
+    return entry_of(estimates["r2"])
+
+
+def _median_error(rows: pd.DataFrame) -> float | None:
+    scored = rows[rows["remaining"] > 0]
+    if scored.empty:
+        return None
+    errors = relative_error(
+        scored["remaining"].to_numpy(float), scored["predicted"].to_numpy(float)
+    )
+    return float(weighted_median(errors, run_weights(scored["run_id"].to_numpy(str))))
+
+
+def _auc(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, float | None]:
+    """Return the AUC of one row a run, its first drawn one: rows of a run are no fresh evidence."""
+    first = rows.sort_values("epoch").drop_duplicates("run_id")
+    outcome = first["converged"].to_numpy()
+    probability = first["p_converges"].to_numpy()
+    estimate = bootstrap_weights(
+        lambda weight: auc(outcome, probability, weight),
+        first["lineage_id"].to_numpy(str),
+        n_replicates=min(200, context.settings.bootstrap_replicates),
+        rng=context.rng("pooled"),
+    )
+    return entry_of(estimate)

@@ -1,0 +1,65 @@
+"""What a predictor is worth where it was not trained: other optimizers, rates, tasks, models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epochs_left.evaluation import result
+from epochs_left.evaluation.context import FamilyContext
+from epochs_left.evaluation.refits import FOLDS, left_out, log_r2, out_of_fold, view_features
+from epochs_left.schema import View
+
+#: Columns of the runs; every value of one is left out in turn.
+DIMENSIONS = ("optimizer", "lr_bin", "task", "architecture", "activation", "init_scheme", "batch")
+LR_BINS = 5
+#: A group of fewer runs says nothing, and one of more than this share leaves too little to train.
+_MIN_RUNS, _MAX_SHARE = 20, 0.8
+
+
+@result("transfer.json")
+def transfer(context: FamilyContext) -> list[dict[str, Any]]:
+    """Return R^2 on each value of each dimension of the sweep, held out and not.
+
+    ``held_out`` has seen no run of the group, ``by_lineage`` runs of it from other lineages.
+    """
+    rows = _with_groups(context.study)
+    if rows["lineage_id"].nunique() < FOLDS:
+        return []
+    names = view_features(context, View.CAUSAL)
+    seen = out_of_fold(context, names, rows)
+    return [
+        {
+            "dimension": dimension,
+            "group": group,
+            "held_out": log_r2(context, part, left_out(context, names, rows, mask), "transfer"),
+            "by_lineage": log_r2(context, part, seen[mask], "transfer"),
+        }
+        for dimension, group, mask in _groups(rows)
+        for part in [rows[mask]]
+    ]
+
+
+def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the bins of the learning rate, by kind of optimizer, and of the batch size."""
+    log_lr = np.log(rows["lr"])
+    adaptive = rows["optimizer"].isin(["rmsprop", "adam", "adamw"])
+    rank = log_lr.groupby(adaptive).rank(pct=True)
+    bins = np.clip(np.ceil(rank * LR_BINS), 1, LR_BINS).astype(int)
+    full = rows["batch_size"] == rows["n_examples"]
+    return rows.assign(
+        lr_bin=[f"fifth {number} of {LR_BINS}" for number in bins],
+        batch=rows["batch_size"].astype(str).mask(full, "full"),
+    )
+
+
+def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, str, Any]]:
+    runs = rows.drop_duplicates("run_id")
+    for dimension in DIMENSIONS:
+        counts = runs[dimension].value_counts()
+        wanted = counts[(counts >= _MIN_RUNS) & (counts <= _MAX_SHARE * len(runs))]
+        for group in sorted(wanted.index):
+            yield dimension, str(group), (rows[dimension] == group).to_numpy()

@@ -1,0 +1,82 @@
+"""How well each family can be predicted, and how near that is to what is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from epochs_left.reporting import scoring
+from epochs_left.reporting.content import Block, Cell, Table, column, table, text
+from epochs_left.reporting.results import Results, mapping, word
+from epochs_left.reporting.scoring import Score
+from epochs_left.reporting.sections import section
+
+#: Families in the order of their size; the first is the one that the other sections show.
+FAMILIES = ("neuron", "mlp", "resnet", "char_lm")
+CEILING = "ceiling.json"
+
+
+@section(
+    title="Families",
+    question="Does it work beyond the single neuron, and how much more could be had?",
+    order=25,
+    reads=[scoring.SCORES],
+)
+def families(results: Results) -> Sequence[Block]:
+    """Table the best model of each family and view, row-wise beside by lineage."""
+    rows = [row for name in FAMILIES for row in _rows(name, _of_family(results, name))]
+    if not rows:
+        return []
+    return [
+        text(
+            "R² of log epochs, every run weighing the same, of the best model by lineage. The "
+            "ceiling is what no predictor that sees only the past can exceed: the share of the "
+            "variance that is not due to the order of the examples still to come."
+        ),
+        _table(rows),
+    ]
+
+
+def _of_family(results: Results, name: str) -> Results:
+    """Return the results of one family under their plain names."""
+    return results if name == FAMILIES[0] else results.below(name)
+
+
+def _rows(name: str, results: Results) -> list[list[Cell]]:
+    scores = scoring.primary(scoring.read_scores(results))
+    ceiling = mapping(results.record(CEILING).get("ceiling"))
+    rows = []
+    for view, title in scoring.VIEWS:
+        ranked = [
+            score
+            for score in scoring.known(scores, view=view, split=scoring.BY_LINEAGE)
+            if not score.baseline
+        ]
+        if not ranked:
+            continue
+        best = max(ranked, key=lambda score: score.estimate["value"] or 0.0)
+        others = [_same_model(scores, best, split) for split in _OTHER_SPLITS]
+        top = scoring.estimate(ceiling, "estimate") if view == "causal" else None
+        rows.append([word(name), title, best.title, best.estimate, *others, top, best.n_runs])
+    return rows
+
+
+_OTHER_SPLITS = (scoring.ROW_WISE, scoring.LOCKED_TEST)
+
+
+def _same_model(scores: Sequence[Score], best: Score, split: str) -> Cell:
+    found = scoring.known(scores, view=best.view, split=split)
+    return next((score.estimate for score in found if score.model == best.model), None)
+
+
+def _table(rows: Sequence[Sequence[Cell]]) -> Table:
+    columns = [
+        column("family", start=""),
+        column("view", start=""),
+        column("best model"),
+        column("by lineage", "decimal"),
+        column("row-wise", "decimal"),
+        column("locked test", "decimal"),
+        column("ceiling", "decimal"),
+        column("runs", "integer"),
+    ]
+    return table("families", "R² of log epochs by family and view.", columns, map(list, rows))
