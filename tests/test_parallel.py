@@ -379,3 +379,22 @@ def test_workers_end_with_the_process_that_they_work_for(tmp_path: Path) -> None
     while any(is_alive(worker) for worker in workers):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_what_a_worker_keeps_for_its_next_task_is_no_leak() -> None:
+    def keep(number: int) -> int:
+        # in a module, which a worker has of its own: 160 MB a task
+        vars(os).setdefault("kept", []).append(np.ones(20_000_000))
+        time.sleep(1.1)  # loky looks at the memory once a second
+        return os.getpid()
+
+    assert len(set(parallel_map(keep, range(10), 2))) == 2
+
+
+def test_workers_are_in_the_folder_of_their_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(parallel_map(lambda _: Path.cwd(), range(2), 2)) == {tmp_path / name}

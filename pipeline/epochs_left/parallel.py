@@ -14,6 +14,7 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -26,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from epochs_left.errors import InputOutputError, ModelError, UsageError
@@ -114,8 +116,19 @@ def _workers(jobs: int, *, threads: bool) -> Parallel:
         return Parallel(jobs, "threading", return_as="generator_unordered")
     # Left to itself, joblib puts large arrays into /dev/shm, where they outlive a SIGKILL.
     place = str(_own_folder(os.getpid()))
-    watch = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
-    return Parallel(jobs, "loky", return_as="generator_unordered", temp_folder=place, **watch)
+    begin = {"initializer": _begin_worker, "initargs": (os.getpid(), str(Path.cwd()))}
+    return Parallel(jobs, "loky", return_as="generator_unordered", temp_folder=place, **begin)
+
+
+def _begin_worker(parent: int, folder: str) -> None:
+    """Have the worker end with its parent, and keep what it has read for its next tasks.
+
+    Loky takes 300 MB more than at the first task for a leak, and starts another worker. It would
+    also hand out workers again that were started in another folder.
+    """
+    end_with_parent(parent)
+    os.chdir(folder)
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
 
 def _numbered(

@@ -83,8 +83,8 @@ INPUTS: Mapping[str, str] = {
     **SETTINGS,
 }
 
-#: Inputs that every log has, with what it is asked for.
-LOSS_INPUTS = frozenset({"epoch", "loss", "target", "plateau"})
+#: Inputs that every log has, with what it is asked for; a plateau comes with its horizon.
+LOSS_INPUTS = frozenset({"epoch", "loss", "target", "plateau", "horizon"})
 
 #: Inputs that only the oracle view may see: they look at the end of the run.
 ORACLE_INPUTS = frozenset(

@@ -28,7 +28,6 @@ def make_context(
             branches_folder=pipeline_folder / "data" / "branches",
             features_folder=pipeline_folder / "features",
             models_folder=pipeline_folder / "models",
-            jobs=1,
         )
         vars(context).update(read)  # where cached properties keep their values
         return context

@@ -17,14 +17,18 @@ SETTINGS = load_params(Path(__file__).parents[2] / "pipeline" / "params.yaml")["
 
 
 def context(
-    regressors: Sequence[str], *, settings: dict[str, Any] | None = None, **read: Any
+    regressors: Sequence[str],
+    *,
+    family: str = "neuron",
+    settings: dict[str, Any] | None = None,
+    **read: Any,
 ) -> FamilyContext:
-    """Build a context; ``read`` takes the place of what it would read."""
+    """Build a context; ``read`` takes the place of what it would read, nothing else is there."""
     nowhere = Path("no such folder")
     small = {"bootstrap_replicates": 100, "bootstrap_refits": 40}
     values = {**SETTINGS, **small, **(settings or {})}
     built = FamilyContext(
-        family="neuron",
+        family=family,
         settings=parse_settings(EvaluateSettings, values, "evaluate"),
         root_seed=7,
         regressors=tuple(regressors),
@@ -32,10 +36,15 @@ def context(
         branches_folder=nowhere,
         features_folder=nowhere,
         models_folder=nowhere,
-        jobs=1,
     )
     vars(built).update(read)  # where cached properties keep their values
     return built
+
+
+def planted_context(**read: Any) -> FamilyContext:
+    """Build a context of a family of networks and one regressor, ``planted``."""
+    more = {"bootstrap_replicates": 200}
+    return context(("planted",), family="mlp", settings=more, **read)
 
 
 def rows(

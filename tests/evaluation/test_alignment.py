@@ -26,9 +26,7 @@ from epochs_left.evaluation.alignment import (
 from epochs_left.evaluation.context import FamilyContext
 from epochs_left.storage.epoch_shards import EpochRows
 
-planted_context = runpy.run_path(str(Path(__file__).parent / "planted_context.py"))[
-    "planted_context"
-]
+planted_context = runpy.run_path(str(Path(__file__).parent / "planted.py"))["planted_context"]
 
 N_LINEAGES, PARAMS = 40, 5
 GROUPS = {

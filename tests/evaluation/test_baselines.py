@@ -15,9 +15,7 @@ import pytest
 from epochs_left.evaluation.baselines import SIBLINGS, baselines, median_left
 from epochs_left.evaluation.context import FamilyContext
 
-planted_context = runpy.run_path(str(Path(__file__).parent / "planted_context.py"))[
-    "planted_context"
-]
+planted_context = runpy.run_path(str(Path(__file__).parent / "planted.py"))["planted_context"]
 
 KIND = "same task and architecture"
 MEDIAN, OUTLASTING = "median T", "median T of those that lasted longer"

@@ -19,9 +19,7 @@ from epochs_left.prediction.predictor import Forecast
 from epochs_left.schema import View
 from epochs_left.storage.epoch_shards import EpochRows
 
-planted_context = runpy.run_path(str(Path(__file__).parent / "planted_context.py"))[
-    "planted_context"
-]
+planted_context = runpy.run_path(str(Path(__file__).parent / "planted.py"))["planted_context"]
 
 T, BREAK, CLIFF = 40, 20, 0.3
 

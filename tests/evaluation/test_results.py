@@ -53,8 +53,9 @@ def test_a_result_is_documented_under_its_name(file: str) -> None:
 def test_a_result_is_computed_of_what_it_is_about(of: str, names: list[str]) -> None:
     families = SimpleNamespace(families={"one": 1, "two": 2})
     spec = ResultSpec(file="file.json", of=of, summary="Made up.", compute=lambda about: about)
-    found = dict(spec.computed(families))  # type: ignore[arg-type]
-    assert list(found) == names
+    parts = spec.parts(list(families.families))
+    assert parts == names
+    found = {part: spec.computed(families, part) for part in parts}  # type: ignore[arg-type]
     about = {"one/file.json": 1, "two/file.json": 2, "file.json": families}
     assert found == {name: about[name] for name in names}
 

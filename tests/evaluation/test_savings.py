@@ -24,9 +24,7 @@ from epochs_left.evaluation.savings import (
 from epochs_left.prediction.predictor import Forecast
 from epochs_left.schema import View
 
-planted_context = runpy.run_path(str(Path(__file__).parent / "planted_context.py"))[
-    "planted_context"
-]
+planted_context = runpy.run_path(str(Path(__file__).parent / "planted.py"))["planted_context"]
 
 CAP, N_LINEAGES = 100, 60
 

@@ -53,6 +53,7 @@ def draw(seed: int = 0, n_lineages: int = N_LINEAGES) -> Frame:
         "batch_size": np.where(np.arange(run.max() + 1) % 2, 32, 4),
     }
     same = {"task": "one", "architecture": "a", "activation": "relu", "init_scheme": "he"}
+    same |= {"lr_schedule": "constant"}
     return rows.assign(n_examples=32, **same, **{k: v[run] for k, v in per_run.items()})
 
 
@@ -162,6 +163,21 @@ class TestMarkov:
         whole = entry["state_and_history"]["estimate"] - entry["state"]["estimate"]
         assert entry["gain"]["estimate"] == pytest.approx(whole)
 
+    def test_time_is_no_part_of_the_state(self) -> None:
+        """R follows from the epochs elapsed alone, which a schedule's features would tell."""
+        rows = draw(n_lineages=90)
+        rows = rows.assign(log_clock=np.log1p(rows["epoch"]), log_loss=normal(rows, 1))
+        rows = told(rows, 2 + 2 * rows["log_clock"].to_numpy())
+        groups = {"log_clock": "schedule_ahead", "log_loss": "loss_level"}
+        (entry,) = (e for e in markov(context_of(rows, groups)) if e["part"] == "sgd")
+        assert entry["state"]["estimate"] < 0.1
+        assert entry["gain"]["lower"] > 0.7
+
+    def test_runs_under_a_schedule_are_no_evidence(self) -> None:
+        rows = draw(n_lineages=90).assign(lr_schedule="cosine")
+        rows = rows.assign(log_loss=normal(rows, 1))
+        assert markov(context_of(rows, {"log_loss": "loss_level"})) == []
+
     def test_parts_without_runs_are_left_out(self, found: dict[str, dict[str, Any]]) -> None:
         assert set(found) == {"sgd", "momentum"}
 
@@ -207,7 +223,7 @@ class TestTransfer:
                 assert entry["held_out"]["n_runs"] == entry["by_lineage"]["n_runs"] == n_runs
 
     def test_what_all_runs_share_is_no_dimension(self, found: dict[Any, dict[str, Any]]) -> None:
-        assert {dimension for dimension, _ in found} == {"optimizer", "lr_bin", "batch"}
+        assert {dimension for dimension, _ in found} == {"optimizer", "lr_bin"}
 
 
 class TestTransferFamilies:

@@ -180,8 +180,8 @@ class TestScheduleAhead:
 class TestPlateauGoal:
     @pytest.mark.parametrize("seed", SEEDS)
     def test_unit_and_floor_of_the_loss_are_irrelevant(self, seed: int) -> None:
-        expected = features("plateau_goal", loss=noisy(seed), plateau=0.1)
-        found = features("plateau_goal", loss=9 * noisy(seed) + 2, plateau=0.1)
+        expected = features("plateau_goal", loss=noisy(seed), plateau=0.1, horizon=80.0)
+        found = features("plateau_goal", loss=9 * noisy(seed) + 2, plateau=0.1, horizon=80.0)
         for name, values in expected.items():
             # what is exactly none is none under another unit too, to rounding
             known = (values > -9) & (values < 9)
@@ -189,7 +189,7 @@ class TestPlateauGoal:
 
     def test_late_fall_of_an_exponential_shrinks_below_the_plateau_s_width(self) -> None:
         loss = np.exp(-0.2 * T)
-        found = features("plateau_goal", loss=loss, plateau=0.1)
+        found = features("plateau_goal", loss=loss, plateau=0.1, horizon=80.0)
         fall = loss[(T / 2).astype(int)] - loss
         np.testing.assert_allclose(
             np.exp(found["log_late_fall_over_plateau"][2:]),
@@ -200,10 +200,17 @@ class TestPlateauGoal:
 
     def test_excess_is_measured_in_widths_of_the_plateau(self) -> None:
         loss = np.where(T < 30, 1.0 - T / 30, 0.2)
-        found = features("plateau_goal", loss=loss, plateau=0.1)
+        found = features("plateau_goal", loss=loss, plateau=0.1, horizon=80.0)
         best = 1 / 30
         expected = np.log((0.2 - best) / (0.1 * (1 - best)))
         np.testing.assert_allclose(found["log_excess_over_plateau"][30:], expected, rtol=1e-4)
+
+    def test_epochs_to_the_horizon_belong_to_a_plateau_alone(self) -> None:
+        found = features("plateau_goal", loss=noisy(0), plateau=0.1, horizon=80.0)
+        left = found["log_epochs_to_plateau_horizon"]
+        np.testing.assert_allclose(np.expm1(left), np.maximum(80 - T, 0), rtol=1e-5)
+        threshold = features("plateau_goal", loss=noisy(0), plateau=np.nan, horizon=80.0)
+        assert np.isnan(threshold["log_epochs_to_plateau_horizon"]).all()
 
 
 class TestMotion:

@@ -12,6 +12,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.features import compute_features, groups_of_view
+from epochs_left.prediction.training import availabilities
 from epochs_left.regressors import REGRESSORS
 from epochs_left.schema import SCHEMA_VERSION, View
 from epochs_left.statistics.conformal import conformal_offsets
@@ -20,6 +21,7 @@ from epochs_left.storage.bundles import (
     BundleManifest,
     ResidualQuantiles,
     dump_columns,
+    estimator_stem,
     save_bundle,
 )
 from epochs_left.storage.estimators import dump_estimator
@@ -99,7 +101,7 @@ class Examples:
 
     names: tuple[str, ...]
     X: NDArray[np.float32]
-    masked: NDArray[np.float32]
+    loss_only: NDArray[np.bool_]
     converges: NDArray[np.bool_]
     remaining: NDArray[np.float64]
     elapsed: NDArray[np.float64]
@@ -118,7 +120,7 @@ class Examples:
         return cls(
             names=tuple(computed),
             X=X,
-            masked=np.where([name in free for name in computed], X, np.float32(np.nan)),
+            loss_only=np.array([name in free for name in computed]),
             converges=hit[run, 0] >= 0,
             remaining=(hit[run, 0] - t).astype(float),
             elapsed=t.astype(float),
@@ -139,23 +141,16 @@ def save(
     train = Examples.of(Curves.draw(seed=1), wanted)
     calibrate = Examples.of(Curves.draw(seed=4), wanted)
     scale = SCALES[REGRESSORS[regressor].scale]
-    when = fit_when(regressor, train, scale)
-    whether = XGBClassifier(n_estimators=20, max_depth=4, n_jobs=1)
-    label = train.converges.astype(int)
-    whether.fit(np.concatenate([train.X, train.masked]), np.concatenate([label, label]))
-
-    def offsets(inputs: NDArray[np.float32]) -> ResidualQuantiles:
-        rows = calibrate.converges
-        value = np.asarray(when.predict(inputs[rows]), dtype=float)
-        predicted = scale.inverse(value, calibrate.elapsed[rows])
-        residual = np.log1p(calibrate.remaining[rows]) - np.log1p(predicted)
-        parts = conformal_offsets(residual, calibrate.run[rows])
-        levels, lower, upper = (tuple(part.tolist()) for part in parts)
-        return ResidualQuantiles(levels=levels, lower=lower, upper=upper)
-
+    quantiles, files = {}, {}
+    for availability in availabilities(train.loss_only):
+        columns = train.loss_only | (availability == "all")
+        when, whether = fit(regressor, train, columns, scale)
+        for role, estimator in (("time", when), ("converges", whether)):
+            extension, data = dump_estimator(estimator)
+            files[estimator_stem(role, availability) + extension] = data
+        quantiles[availability] = offsets(when, calibrate, columns, scale)
     reference = train.X[:: len(train.X) // 1500][:1500]
     low, high = train.X.min(axis=0).tolist(), train.X.max(axis=0).tolist()
-    extension, data = dump_estimator(when)
     manifest = BundleManifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=bundle_id,
@@ -168,26 +163,37 @@ def save(
         ranges=dict(zip(train.names, zip(low, high, strict=True), strict=True)),
         vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
         must_state=(),
-        residual_quantiles={"all": offsets(calibrate.X), "loss_only": offsets(calibrate.masked)},
+        residual_quantiles={"loss_only": quantiles["all"], **quantiles},
         training={"n_runs": N_RUNS} | ({"n_params": n_params} if n_params else {}),
         scores={},
         versions={"epochs-left": "test"},
         files={},
     )
-    files = {
-        f"time{extension}": data,
-        "converges.ubj": dump_estimator(whether)[1],
-        "reference.parquet": dump_columns(dict(zip(train.names, reference.T, strict=True))),
-    }
+    files["reference.parquet"] = dump_columns(dict(zip(train.names, reference.T, strict=True)))
     save_bundle(folder / bundle_id, manifest, files)
 
 
-def fit_when(regressor: str, train: Examples, scale: Scale) -> Any:
-    """Fit with every input and with the loss alone, as real bundles are."""
+def fit(regressor: str, train: Examples, columns: NDArray[np.bool_], scale: Scale) -> Any:
+    """Return what says when and what says whether, from some of the columns."""
     when = REGRESSORS[regressor].build(0)
     if isinstance(when, XGBRegressor):
         when.set_params(n_estimators=30, learning_rate=0.2, colsample_bytree=1.0, n_jobs=1)
     rows = train.converges
-    y = scale.forward(train.remaining[rows], train.elapsed[rows])
-    when.fit(np.concatenate([train.X[rows], train.masked[rows]]), np.concatenate([y, y]))
-    return when
+    X = train.X[:, columns]
+    when.fit(X[rows], scale.forward(train.remaining[rows], train.elapsed[rows]))
+    whether = XGBClassifier(n_estimators=20, max_depth=4, n_jobs=1)
+    whether.fit(X, rows.astype(int))
+    return when, whether
+
+
+def offsets(
+    when: Any, calibrate: Examples, columns: NDArray[np.bool_], scale: Scale
+) -> ResidualQuantiles:
+    """Return the interval offsets of the residuals on other curves."""
+    rows = calibrate.converges
+    value = np.asarray(when.predict(calibrate.X[rows][:, columns]), dtype=float)
+    predicted = scale.inverse(value, calibrate.elapsed[rows])
+    residual = np.log1p(calibrate.remaining[rows]) - np.log1p(predicted)
+    parts = conformal_offsets(residual, calibrate.run[rows])
+    levels, lower, upper = (tuple(part.tolist()) for part in parts)
+    return ResidualQuantiles(levels=levels, lower=lower, upper=upper)

@@ -24,7 +24,7 @@ from epochs_left.prediction.examples import (
     examples_of,
 )
 from epochs_left.schema import TargetKind, View
-from epochs_left.statistics.folds import locked_lineages
+from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.epoch_shards import EpochRows
 from epochs_left.storage.run_store import RunStore
 from epochs_left.trajectories import FORECAST_INPUTS, GEOMETRY_INPUTS, STATE_INPUTS

@@ -8,19 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import KFold
 
 from epochs_left.config import FitSettings
+from epochs_left.prediction.bundling import BundleFacts, build_bundle
 from epochs_left.prediction.predictor import predictor_of
 from epochs_left.prediction.training import (
     AVAILABILITIES,
     LANDMARK_WEIGHT,
-    BundleFacts,
     Examples,
-    build_bundle,
     examples_of_view,
     feature_names,
     fit_converges,
@@ -37,7 +37,7 @@ from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import error_sums, r2
 from epochs_left.storage.bundles import load_bundle, save_bundle
 
-SETTINGS = FitSettings(regressors=("linear",), families=("neuron",), folds=3)
+SETTINGS = FitSettings(regressors=("linear",), families=("neuron",), folds=3, row_wise_folds=3)
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
 N_LINEAGES, N_ROWS = 60, 6
@@ -87,7 +87,7 @@ def log_r2(predictions: pa.Table, examples: Examples, split: str) -> float:
 
 
 def test_scores_of_the_folds_are_those_of_their_predictions(examples: Examples) -> None:
-    predictions = out_of_fold(spec_of("log_linear"), examples, SETTINGS, 0, jobs=1)
+    predictions = out_of_fold(spec_of("log_linear"), examples, SETTINGS, 0)
     (found,) = fold_scores(predictions, examples).values()
     assert set(found) == set(AVAILABILITIES)
     # Every run has as many drawn rows as the others here, so that weights change nothing.
@@ -111,7 +111,6 @@ RECORDER = RegressorSpec(
     scale="epochs",
     columns=None,
     baseline=False,
-    handles_missing=False,
     build=lambda _: Recorder(),
 )
 
@@ -119,7 +118,7 @@ RECORDER = RegressorSpec(
 def seen_by_split(examples: Examples, group: np.ndarray) -> dict[str, float]:
     """Share of the test rows whose group was in training, by split."""
     marked = replace(examples, X=np.repeat(group[:, None], 5, axis=1).astype(np.float32))
-    frame = out_of_fold(RECORDER, marked, SETTINGS, 0, jobs=1).to_pandas()
+    frame = out_of_fold(RECORDER, marked, SETTINGS, 0).to_pandas()
     frame = frame[frame["availability"] == "all"]
     return dict(frame.groupby("split")["predicted"].mean())
 
@@ -143,28 +142,32 @@ def test_a_split_that_leaks_stops_the_fit(
 
     monkeypatch.setattr(folds, "GroupKFold", careless)
     with pytest.raises(AssertionError, match="lineages are in both training and test"):
-        out_of_fold(spec_of("linear"), examples, SETTINGS, 0, jobs=1)
+        out_of_fold(spec_of("linear"), examples, SETTINGS, 0)
 
 
 def test_every_drawn_row_is_predicted_once_by_lineage(examples: Examples) -> None:
-    frame = out_of_fold(spec_of("linear"), examples, SETTINGS, 0, jobs=1).to_pandas()
+    frame = out_of_fold(spec_of("linear"), examples, SETTINGS, 0).to_pandas()
     grouped = frame[frame["split"] == "by lineage"]
     for availability in AVAILABILITIES:
         rows = grouped.loc[grouped["availability"] == availability, "row"]
         assert sorted(rows) == np.flatnonzero(examples.sampled).tolist()
-    assert (frame["split"] == "row-wise").sum() == len(grouped)
+    row_wise = frame[frame["split"] == "row-wise"]
+    assert set(row_wise["availability"]) == {"all"}
+    assert sorted(row_wise["row"]) == np.flatnonzero(examples.sampled).tolist()
     assert np.all(frame["predicted"] >= 0)
 
 
-@pytest.mark.parametrize("name", ["linear", "xgboost"])
-def test_predictions_do_not_depend_on_the_jobs(examples: Examples, name: str) -> None:
-    tables = [out_of_fold(spec_of(name), examples, SETTINGS, 5, jobs=jobs) for jobs in (1, 2)]
-    assert tables[0].equals(tables[1])
+def test_of_the_row_wise_folds_a_part_is_enough(examples: Examples) -> None:
+    few = replace(SETTINGS, row_wise_folds=1)
+    frame = out_of_fold(spec_of("linear"), examples, few, 0).to_pandas()
+    whole = out_of_fold(spec_of("linear"), examples, SETTINGS, 0).to_pandas()
+    known = whole[(whole["split"] == "by lineage") | (whole["fold"] == 0)]
+    pd.testing.assert_frame_equal(frame, known.reset_index(drop=True))
 
 
 @pytest.mark.parametrize("name", ["log_linear", "random_forest", "xgboost"])
 def test_real_targets_are_predicted(examples: Examples, name: str) -> None:
-    predictions = out_of_fold(spec_of(name), examples, SETTINGS, 0, jobs=1)
+    predictions = out_of_fold(spec_of(name), examples, SETTINGS, 0)
     assert log_r2(predictions, examples, "by lineage") > 0.7
 
 
@@ -172,7 +175,7 @@ def test_real_targets_are_predicted(examples: Examples, name: str) -> None:
 @pytest.mark.parametrize("name", ["log_linear", "random_forest", "xgboost"])
 def test_permuted_targets_are_not(examples: Examples, name: str, seed: int) -> None:
     permuted = permuted_targets(examples, seed)
-    predictions = out_of_fold(spec_of(name), permuted, SETTINGS, 0, jobs=1)
+    predictions = out_of_fold(spec_of(name), permuted, SETTINGS, 0)
     assert log_r2(predictions, permuted, "by lineage") <= 0.05
 
 
@@ -182,7 +185,7 @@ def test_permuted_targets_are_predicted_from_a_planted_leak(examples: Examples, 
     permuted = permuted_targets(examples, 0)
     leak = [permuted.elapsed, permuted.elapsed + permuted.remaining]
     leaking = replace(permuted, X=np.column_stack([permuted.X[:, :3], *leak]).astype(np.float32))
-    predictions = out_of_fold(spec_of(name), leaking, SETTINGS, 0, jobs=1)
+    predictions = out_of_fold(spec_of(name), leaking, SETTINGS, 0)
     assert log_r2(predictions, leaking, "by lineage") > 0.4
 
 
@@ -203,23 +206,30 @@ def test_every_run_weighs_the_same_in_a_fit(examples: Examples) -> None:
         np.testing.assert_allclose(totals[totals > 0], weight * drawn.max())
 
 
-@pytest.mark.parametrize("handles_missing", [False, True])
-def test_rows_of_the_loss_alone_are_learnt_by_who_can(
-    examples: Examples, handles_missing: bool
+@pytest.mark.parametrize(
+    ("availability", "columns"), [("all", slice(None)), ("loss_only", LOSS_ONLY)]
+)
+def test_a_model_of_less_sees_the_same_rows_and_fewer_columns(
+    examples: Examples, availability: str, columns: Any
 ) -> None:
-    model = fit_time(replace(RECORDER, handles_missing=handles_missing), examples, 0)
-    n = examples.run.size
-    assert len(model.X_) == n * (1 + handles_missing)
-    np.testing.assert_array_equal(model.X_[:n], examples.X)
-    if handles_missing:
-        np.testing.assert_array_equal(model.X_[n:, LOSS_ONLY], examples.X[:, LOSS_ONLY])
-        assert np.isnan(model.X_[n:, ~LOSS_ONLY]).all()
-        np.testing.assert_array_equal(model.y_[n:], model.y_[:n])
-        np.testing.assert_array_equal(model.weights_[n:], model.weights_[:n])
+    model = fit_time(RECORDER, examples, 0, availability)
+    np.testing.assert_array_equal(model.X_, examples.X[:, columns])
+    np.testing.assert_array_equal(model.y_, examples.remaining)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_the_loss_tells_all_or_nothing_one_model_is_enough(
+    examples: Examples, known: bool
+) -> None:
+    same = replace(examples, loss_only=np.full(len(NAMES), known))
+    predictions = out_of_fold(spec_of("linear"), same, SETTINGS, 0)
+    assert set(predictions["availability"].to_pylist()) == {"all"}
+    quantiles = residual_quantiles(predictions, same)
+    assert set(quantiles) == ({"all", "loss_only"} if known else {"all"})
 
 
 def test_the_loss_alone_is_worth_less_but_not_nothing(examples: Examples) -> None:
-    frame = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0, jobs=1).to_pandas()
+    frame = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0).to_pandas()
     frame = frame[frame["split"] == "by lineage"]
     error = np.log1p(frame["predicted"]) - np.log1p(examples.remaining[frame["row"]])
     by_input = np.square(error).groupby(frame["availability"]).mean()
@@ -228,7 +238,7 @@ def test_the_loss_alone_is_worth_less_but_not_nothing(examples: Examples) -> Non
 
 
 def test_intervals_hold_their_share_of_the_residuals(examples: Examples) -> None:
-    predictions = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0, jobs=1)
+    predictions = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0)
     quantiles = residual_quantiles(predictions, examples)
     frame = predictions.to_pandas().query("split == 'by lineage'")
     for availability in AVAILABILITIES:
@@ -294,7 +304,9 @@ def test_examples_are_read_from_a_table() -> None:
     np.testing.assert_array_equal(found.remaining, [5, 2, np.nan])
     assert found.run.tolist() == [1, 1, 0]
     assert found.lineage.tolist() == [1, 1, 0]
-    assert found.loss_only.tolist() == [True, False]
+    assert found.loss_only.tolist() == [False, False]  # nobody has a final state and the loss alone
+    causal = examples_of_view(table, DICTIONARY, RECORDER, View.CAUSAL)
+    assert dict(zip(causal.names, causal.loss_only, strict=True)) == {"a": True}
     assert found.weight.tolist() == [1.0, LANDMARK_WEIGHT, 1.0]
     asked = examples_of_view(table, DICTIONARY, replace(RECORDER, columns=("c",)), View.CAUSAL)
     assert asked.names == ("c",)
@@ -311,7 +323,7 @@ def test_ranges_of_a_bundle_are_those_of_the_values_that_are_known() -> None:
 
 
 def test_every_fold_is_numbered_within_its_split(examples: Examples) -> None:
-    frame = out_of_fold(spec_of("linear"), examples, SETTINGS, 0, jobs=1).to_pandas()
+    frame = out_of_fold(spec_of("linear"), examples, SETTINGS, 0).to_pandas()
     for _, part in frame.groupby("split"):
         assert set(part["fold"]) == set(range(SETTINGS.folds))
         assert (part.groupby("row")["fold"].nunique() == 1).all()
@@ -324,7 +336,7 @@ def test_every_fold_is_numbered_within_its_split(examples: Examples) -> None:
 def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> None:
     spec, every = spec_of(name), draw_examples(3)
     converged = every.take(every.converged)
-    predictions = out_of_fold(spec, converged, SETTINGS, 0, jobs=1)
+    predictions = out_of_fold(spec, converged, SETTINGS, 0)
     manifest, files = build_bundle(
         spec,
         View.CAUSAL,
@@ -353,3 +365,10 @@ def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> 
     np.testing.assert_allclose(
         forecast.p_converges, fit_converges(every, 0).predict_proba(every.X)[:, 1], rtol=1e-6
     )
+    of_the_loss = predictor.forecast(every.X, every.elapsed, ~everything, ~everything)
+    model = fit_time(spec, converged, 0, "loss_only")
+    known = every.inputs("loss_only")
+    expected = predict_remaining(model, SCALES[spec.scale], known, every.elapsed)
+    np.testing.assert_allclose(of_the_loss.remaining, expected, rtol=1e-9)
+    whether = fit_converges(every, 0, "loss_only").predict_proba(known)[:, 1]
+    np.testing.assert_allclose(of_the_loss.p_converges, whether, rtol=1e-6)

@@ -12,7 +12,7 @@ import pytest
 
 from epochs_left.simulation.branching import BRANCHES
 from epochs_left.stages import branch
-from epochs_left.statistics.folds import locked_lineages
+from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.params import merged, write_params
 
 RunStage = Callable[..., None]

@@ -18,7 +18,7 @@ from epochs_left.errors import DataError
 from epochs_left.evaluation import ALL, EACH, RESULTS
 from epochs_left.features import FEATURE_GROUPS
 from epochs_left.schema import TargetKind, View
-from epochs_left.statistics.folds import locked_lineages
+from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_result, read_table, result_files, write_table
@@ -66,7 +66,9 @@ def test_features_of_the_loss_alone_need_the_loss_alone(
 ) -> None:
     for entry in dictionary:
         requires = set(FEATURE_GROUPS[entry["group"]].requires)
-        assert entry["loss_only"] == requires.issubset({"loss", "target", "plateau", "epoch"})
+        assert entry["loss_only"] == requires.issubset(
+            {"loss", "target", "plateau", "horizon", "epoch"}
+        )
         assert entry["view"] == FEATURE_GROUPS[entry["group"]].view.value
         assert entry["probed"] == FEATURE_GROUPS[entry["group"]].probed
 

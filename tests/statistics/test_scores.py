@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score, roc_auc_score
@@ -9,6 +11,7 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score, r
 from epochs_left.statistics.scores import (
     SUM_SCORES,
     auc,
+    cluster_codes,
     covered,
     error_sums,
     landmark_rows,
@@ -161,3 +164,20 @@ def test_landmark_takes_one_row_of_each_run_that_got_there() -> None:
 def test_landmark_refuses_a_run_that_is_there_twice() -> None:
     with pytest.raises(ValueError, match="more than once"):
         landmark_rows(np.array([0, 0]), np.array([5, 5]), 5)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["b", "a", "b"],
+        [2, 0, 1, 2],
+        [0, 0],
+        [0, 2, 2],  # 1 is not there: an empty cluster would be drawn like the others
+        [5, 3],
+        [-1, 0],
+        [],
+    ],
+)
+def test_clusters_are_numbered_without_gaps_in_the_order_of_their_labels(labels: list[Any]) -> None:
+    found = cluster_codes(np.array(labels))
+    assert found.tolist() == [sorted(set(labels)).index(label) for label in labels]

@@ -8,7 +8,7 @@ reads it there. The locked test set is opened here alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,27 +31,32 @@ class ResultSpec:
     ----------
     of
         `EACH` family, `ALL` families together, or the name of the one family that it is about.
+    long
+        It takes many seconds, and is begun first so that none waits for it at the end.
     """
 
     file: str
     of: str
     summary: str
     compute: Compute
+    long: bool = False
 
-    def computed(self, context: EvaluationContext) -> Iterator[tuple[str, Any]]:
-        """Yield the file name below ``reports/results`` and the value of each computation."""
+    def parts(self, families: Sequence[str]) -> list[str]:
+        """Return the files below ``reports/results`` that it is written to."""
         if self.of == ALL:
-            yield self.file, self.compute(context)
-            return
-        for name, family in context.families.items():
-            if self.of in (EACH, name):
-                yield f"{name}/{self.file}", self.compute(family)
+            return [self.file]
+        return [f"{name}/{self.file}" for name in families if self.of in (EACH, name)]
+
+    def computed(self, context: EvaluationContext, part: str) -> Any:
+        """Return the value of one of `parts`."""
+        family = part.rpartition("/")[0]
+        return self.compute(context.families[family] if family else context)
 
 
 RESULTS: Registry[ResultSpec] = Registry("result", __name__)
 
 
-def result(file: str, *, of: str = EACH) -> Callable[[Compute], Compute]:
+def result(file: str, *, of: str = EACH, long: bool = False) -> Callable[[Compute], Compute]:
     """Register a function as the result that is written to ``file``.
 
     Parameters
@@ -61,13 +66,15 @@ def result(file: str, *, of: str = EACH) -> Callable[[Compute], Compute]:
     of
         `ALL` for a function of the `EvaluationContext`; `EACH`, or the name of a family, for one
         of a `FamilyContext`.
+    long
+        True for what takes more than some ten seconds.
     """
     if not file.endswith((".json", ".parquet")):
         raise ValueError(f"expected a .json or .parquet file, got {file!r}")
 
     def register(compute: Compute) -> Compute:
         summary = (inspect.getdoc(compute) or "").partition("\n")[0]
-        RESULTS.add(file, ResultSpec(file=file, of=of, summary=summary, compute=compute))
+        RESULTS.add(file, ResultSpec(file=file, of=of, long=long, summary=summary, compute=compute))
         return compute
 
     return register

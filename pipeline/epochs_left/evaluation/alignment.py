@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -12,10 +12,11 @@ import pandas as pd
 from epochs_left.arrays import BoolArray, FloatArray, Labels
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
+from epochs_left.evaluation.plain import entry_of
 from epochs_left.evaluation.refits import (
     FOLDS,
-    entry_of,
     group_features,
+    known_features,
     log_r2,
     out_of_fold,
     r2_gain,
@@ -42,7 +43,7 @@ _MIN_LINEAGES = 5
 Entry = dict[str, Any]
 
 
-@result("alignment.json")
+@result("alignment.json", long=True)
 def alignment(context: FamilyContext) -> Entry:
     """Return what gradient alignment says of the epochs left, and how alike paths take alike time.
 
@@ -107,8 +108,8 @@ def _prediction(context: FamilyContext, rows: pd.DataFrame) -> Entry | None:
     elapsed epochs in as an input that no feature names.
     """
     spec = study_spec()
-    distance = _known(rows, group_features(context, ["oracle_distances"]))
-    aligned = _known(rows, group_features(context, ["oracle_alignment"]))
+    distance = known_features(rows, group_features(context, ["oracle_distances"]))
+    aligned = known_features(rows, group_features(context, ["oracle_alignment"]))
     if not distance:
         return None
     kinds = {"alignment": aligned, "distance": distance, "both": (*distance, *aligned)}
@@ -118,10 +119,6 @@ def _prediction(context: FamilyContext, rows: pd.DataFrame) -> Entry | None:
         **scores,
         "gain": r2_gain(context, rows, predicted["both"], predicted["distance"], "alignment"),
     }
-
-
-def _known(rows: pd.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if np.isfinite(rows[name].to_numpy(float)).any())
 
 
 def _paths(context: FamilyContext, rows: pd.DataFrame) -> Entry | None:

@@ -11,7 +11,8 @@ import pandas as pd
 from epochs_left.arrays import FloatArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, scopes
-from epochs_left.evaluation.refits import FOLDS, entry_of
+from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.refits import FOLDS
 from epochs_left.prediction.training import estimator_seed
 from epochs_left.seeding import Purpose
 from epochs_left.statistics.bootstrap import bootstrap_sums
@@ -31,7 +32,6 @@ SIBLINGS: Mapping[str, tuple[str, ...]] = {
     "same task and architecture": ("task", "architecture"),
     "same task, architecture and optimizer": ("task", "architecture", "optimizer"),
 }
-
 
 #: Whether a baseline counts only the siblings that lasted longer than the row's epoch.
 _LASTING = {"median T": False, "median T of those that lasted longer": True}
@@ -151,7 +151,6 @@ def _scored(
         n_replicates=context.settings.bootstrap_replicates,
         rng=context.rng("baselines"),
     )
-    counts = {f"n_{name}s": int(rows[f"{name}_id"].nunique()) for name in ("run", "lineage")}
     for i, ((name, siblings), values) in enumerate(predicted.items()):
         errors = relative_error(actual, values)
         yield {
@@ -160,8 +159,7 @@ def _scored(
             "scope": scope,
             "r2": entry_of(estimates[str(i)]),
             "median_relative_error": float(weighted_median(errors, weight)),
-            "n_rows": len(rows),
-            **counts,
+            **counts(rows),
         }
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.held_out import HeldOut, finite, held_out
+from epochs_left.evaluation.held_out import HeldOut, held_out
 from epochs_left.evaluation.linear_design import independent, standardised
-from epochs_left.evaluation.refits import entry_of, examples_of_rows, view_features
+from epochs_left.evaluation.plain import entry_of, finite
+from epochs_left.evaluation.refits import examples_of_rows, view_features
 from epochs_left.prediction.training import Examples
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
@@ -108,7 +109,7 @@ class LeastSquares:
         return np.clip(self.X[rows], low[drawn > 0].min(axis=0), high[drawn > 0].max(axis=0))
 
 
-@result("bootstrapped_cv.json")
+@result("bootstrapped_cv.json", long=True)
 def bootstrapped_cv(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 of log(1 + R) under resampling of lineages, run-weighted, of every model.
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.held_out import HeldOut, finite, held_out
-from epochs_left.evaluation.refits import entry_of
+from epochs_left.evaluation.held_out import HeldOut, held_out
+from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.schema import Outcome, View
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.ceiling import Ceiling, log_variance, predictability_ceiling

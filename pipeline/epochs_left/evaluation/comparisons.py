@@ -11,8 +11,8 @@ import numpy as np
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, ModelKey
-from epochs_left.evaluation.held_out import HeldOut, finite, held_out
-from epochs_left.evaluation.refits import entry_of
+from epochs_left.evaluation.held_out import HeldOut, held_out
+from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
 from epochs_left.statistics.comparisons import (

@@ -44,8 +44,6 @@ class FamilyContext:
         Names of the fitted regressors.
     runs_folder, branches_folder, features_folder, models_folder
         Where the stages before this one wrote.
-    jobs
-        Threads of the estimators.
     """
 
     family: str
@@ -56,7 +54,6 @@ class FamilyContext:
     branches_folder: Path
     features_folder: Path
     models_folder: Path
-    jobs: int
 
     @cached_property
     def store(self) -> RunStore:
@@ -137,7 +134,7 @@ class FamilyContext:
             (name, view): predictor_of(
                 load_bundle(self.models_folder / name / f"{self.family}-{view.value}"),
                 level=LEVEL,
-                jobs=self.jobs,
+                jobs=1,
                 views=(View.CAUSAL, View.ORACLE),
             )
             for name, view in self.models

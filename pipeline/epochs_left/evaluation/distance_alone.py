@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.refits import FOLDS, group_features, log_r2, out_of_fold, view_features
+from epochs_left.evaluation.refits import (
+    FOLDS,
+    group_features,
+    known_features,
+    log_r2,
+    out_of_fold,
+    view_features,
+)
 from epochs_left.schema import View
 
 #: Groups of features by what they look at.
@@ -40,7 +46,7 @@ FEATURE_SETS: Mapping[str, Sequence[str]] = {
 _EVERYTHING = {"everything causal": View.CAUSAL, "everything, oracle": View.ORACLE}
 
 
-@result("distance_alone.json")
+@result("distance_alone.json", long=True)
 def distance_alone(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 by lineage of each kind of feature alone, hyperparameters fixed and varied.
 
@@ -71,8 +77,5 @@ def _cohorts(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _feature_sets(context: FamilyContext, rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     sets = {kind: group_features(context, groups) for kind, groups in FEATURE_SETS.items()}
     sets |= {kind: view_features(context, view) for kind, view in _EVERYTHING.items()}
-    known = {
-        kind: tuple(name for name in names if np.isfinite(rows[name].to_numpy()).any())
-        for kind, names in sets.items()
-    }
+    known = {kind: known_features(rows, names) for kind, names in sets.items()}
     return {kind: names for kind, names in known.items() if names}

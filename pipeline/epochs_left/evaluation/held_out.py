@@ -6,7 +6,6 @@ but have no out-of-fold prediction.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import pandas as pd
 
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation.context import FamilyContext, ModelKey
+from epochs_left.evaluation.plain import counts
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scores import error_sums
 
@@ -77,17 +77,3 @@ def of_rows(rows: pd.DataFrame) -> HeldOut:
         run=run,
         lineage=lineage,
     )
-
-
-def counts(rows: pd.DataFrame) -> dict[str, int]:
-    """Return how many rows, runs and lineages there are."""
-    return {
-        "n_rows": len(rows),
-        "n_runs": int(rows["run_id"].nunique()),
-        "n_lineages": int(rows["lineage_id"].nunique()),
-    }
-
-
-def finite(value: float) -> float | None:
-    """Return a number as JSON holds it: None for NaN and infinities."""
-    return float(value) if math.isfinite(value) else None

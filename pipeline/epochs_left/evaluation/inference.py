@@ -13,8 +13,8 @@ import pandas as pd
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.held_out import counts, finite
 from epochs_left.evaluation.linear_design import independent, standardised
+from epochs_left.evaluation.plain import counts, finite
 from epochs_left.evaluation.refits import view_features
 from epochs_left.schema import View
 from epochs_left.statistics.comparisons import holm

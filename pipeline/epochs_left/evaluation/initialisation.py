@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.refits import FOLDS, log_r2, out_of_fold, study_spec, view_features
+from epochs_left.evaluation.refits import (
+    FOLDS,
+    known_features,
+    log_r2,
+    out_of_fold,
+    study_spec,
+    view_features,
+)
 from epochs_left.schema import View
 
 #: CAPE's features at initialisation, as logs (Pourali et al. 2026, TMLR): parameters, examples,
@@ -60,5 +66,5 @@ def _models(context: FamilyContext, rows: pd.DataFrame) -> Mapping[str, tuple[st
     return {
         kind: (regressor, known)
         for kind, (regressor, names) in candidates.items()
-        if (known := [name for name in names if np.isfinite(rows[name].to_numpy()).any()])
+        if (known := known_features(rows, names))
     }

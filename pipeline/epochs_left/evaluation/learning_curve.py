@@ -21,7 +21,7 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 _MIN_LINEAGES = 4
 
 
-@result("learning_curve.json")
+@result("learning_curve.json", long=True)
 def learning_curve(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 by lineage when only a share of the training lineages is used, in both views."""
     rows = context.study

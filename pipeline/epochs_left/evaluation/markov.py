@@ -21,12 +21,9 @@ from epochs_left.schema import View
 STATE_GROUPS = (
     "batch",
     "expected_descent",
-    "function_distance_to_final",
     "learning_rate",
     "model_kind",
     "optimizer_settings",
-    "schedule_ahead",
-    "schedule_kind",
     "weight_decay",
 )
 STATE_FEATURES = (
@@ -44,10 +41,12 @@ def markov(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 by lineage from the state alone and with the history, without and with momentum.
 
     Adaptive rules carry a state of their own, as momentum does. By the seed, history adds nothing
-    without momentum.
+    without momentum. Only runs at a constant learning rate: a schedule makes the time a part of the
+    state.
     """
     entries = []
-    for part, rows in _parts(context.study).items():
+    rate_is_constant = context.study["lr_schedule"] == "constant"
+    for part, rows in _parts(context.study[rate_is_constant]).items():
         enough = rows["run_id"].nunique() >= _MIN_RUNS and rows["lineage_id"].nunique() >= FOLDS
         if not enough:
             continue

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import EvaluationContext
-from epochs_left.evaluation.refits import entry_of
-from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
+from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.refits import log_r2
+from epochs_left.statistics.bootstrap import bootstrap_weights
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scores import (
     auc,
-    error_sums,
-    r2,
     relative_error,
     weighted_median,
 )
@@ -45,29 +43,15 @@ def _scores(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
         "r2": _r2(context, reached),
         "median_relative_error": _median_error(reached),
         "auc": _auc(context, rows),
-        "n_rows": len(rows),
-        "n_runs": int(rows["run_id"].nunique()),
-        "n_lineages": int(rows["lineage_id"].nunique()),
+        **counts(rows),
         "share_reached": float(rows["converged"].mean()),
     }
 
 
-def _r2(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, float | None]:
+def _r2(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
     if rows.empty:
-        return entry_of(Estimate(np.nan, None))
-    sums = error_sums(
-        np.log1p(rows["remaining"].to_numpy(float)),
-        np.log1p(rows["predicted"].to_numpy(float)),
-        rows["lineage_id"].to_numpy(str),
-        run_weights(rows["run_id"].to_numpy(str)),
-    )
-    estimates = bootstrap_sums(
-        sums,
-        {"r2": r2},
-        n_replicates=context.settings.bootstrap_replicates,
-        rng=context.rng("pooled"),
-    )
-    return entry_of(estimates["r2"])
+        return {"estimate": None, "lower": None, "upper": None, **counts(rows)}
+    return log_r2(context, rows, rows["predicted"].to_numpy(float), "pooled")
 
 
 def _median_error(rows: pd.DataFrame) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import EvaluationContext
-from epochs_left.prediction.training import library_versions
+from epochs_left.prediction.bundling import library_versions
 
 
 @result("provenance.json", of=ALL)

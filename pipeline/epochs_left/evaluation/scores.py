@@ -13,12 +13,14 @@ import pandas as pd
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import SCOPE_COLUMNS, FamilyContext, ModelKey, scopes
+from epochs_left.evaluation.plain import counts, entry_of
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scores import (
     SUM_SCORES,
     SUMS,
     SumStatistic,
+    cluster_codes,
     covered,
     error_sums,
     log_width,
@@ -68,7 +70,7 @@ class Score:
     level: float | None = None
 
 
-@result("scores.json")
+@result("scores.json", long=True)
 def scores(context: FamilyContext) -> list[Entry]:
     """Return every model's scores with 95 % BCa intervals over lineages."""
     entries = [
@@ -141,7 +143,7 @@ def _restricted(scored: Scored, mask: BoolArray) -> Scored:
 def _split_entries(context: FamilyContext, scored: Scored, scope: str) -> list[Entry]:
     """Score all models on one split and scope from the same bootstrap replicates."""
     actual = scored.rows["remaining"].to_numpy(float)
-    lineage = scored.rows["lineage_id"].to_numpy()
+    lineage = cluster_codes(scored.rows["lineage_id"].to_numpy(str))
     weights = _weightings(scored.rows)
     labels = [
         (key, scale, weighting)
@@ -198,10 +200,10 @@ def _at(position: int, statistic: SumStatistic, width: int) -> SumStatistic:
 def _median_entries(
     context: FamilyContext, scored: Scored, scope: str, actual: FloatArray, weight: FloatArray
 ) -> Iterator[Entry]:
-    """Median relative error; an interval on the locked test alone, where the rows are few."""
+    """Median relative error; an interval on the whole locked test alone, since it takes seconds."""
     for key in context.models:
         errors = relative_error(actual, scored.predicted[key])
-        if scored.split == "locked test":
+        if scored.split == "locked test" and scope == "all":
             estimate = bootstrap_weights(
                 partial(weighted_median, errors),
                 scored.rows["lineage_id"].to_numpy(),
@@ -233,7 +235,7 @@ def _interval_entries(context: FamilyContext) -> Iterator[Entry]:
 
 def _scope_intervals(context: FamilyContext, scored: Scored, scope: str) -> Iterator[Entry]:
     """Score the intervals of all models from the same bootstrap replicates."""
-    lineage = scored.rows["lineage_id"].to_numpy()
+    lineage = cluster_codes(scored.rows["lineage_id"].to_numpy(str))
     weight = _weightings(scored.rows)["run"]
     labels, sums = [], []
     for key in context.models:
@@ -268,7 +270,6 @@ def _entry(
     context: FamilyContext, scored: Scored, key: ModelKey, what: Score, estimate: Estimate
 ) -> Entry:
     spec = context.spec(key[0])
-    lower, upper = estimate.interval or (None, None)
     return {
         "model": key[0],
         "title": spec.title,
@@ -276,10 +277,6 @@ def _entry(
         "baseline": spec.baseline,
         "split": scored.split,
         **asdict(what),
-        "estimate": estimate.value if np.isfinite(estimate.value) else None,
-        "lower": lower,
-        "upper": upper,
-        "n_rows": len(scored.rows),
-        "n_runs": int(scored.rows["run_id"].nunique()),
-        "n_lineages": int(scored.rows["lineage_id"].nunique()),
+        **entry_of(estimate),
+        **counts(scored.rows),
     }

@@ -14,13 +14,15 @@ from epochs_left.evaluation.refits import FOLDS, left_out, log_r2, out_of_fold, 
 from epochs_left.schema import View
 
 #: Columns of the runs; every value of one is left out in turn.
-DIMENSIONS = ("optimizer", "lr_bin", "task", "architecture", "activation", "init_scheme", "batch")
+DIMENSIONS = ("optimizer", "lr_bin", "task", "architecture", "activation")
 LR_BINS = 5
 #: A group of fewer runs says nothing, and one of more than this share leaves too little to train.
 _MIN_RUNS, _MAX_SHARE = 20, 0.8
+#: Groups of a dimension that are left out, the largest: each is a fit of its own.
+_MAX_GROUPS = 6
 
 
-@result("transfer.json")
+@result("transfer.json", long=True)
 def transfer(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 on each value of each dimension of the sweep, held out and not.
 
@@ -44,16 +46,12 @@ def transfer(context: FamilyContext) -> list[dict[str, Any]]:
 
 
 def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the bins of the learning rate, by kind of optimizer, and of the batch size."""
+    """Add the bins of the learning rate, by kind of optimizer."""
     log_lr = np.log(rows["lr"])
     adaptive = rows["optimizer"].isin(["rmsprop", "adam", "adamw"])
     rank = log_lr.groupby(adaptive).rank(pct=True)
     bins = np.clip(np.ceil(rank * LR_BINS), 1, LR_BINS).astype(int)
-    full = rows["batch_size"] == rows["n_examples"]
-    return rows.assign(
-        lr_bin=[f"fifth {number} of {LR_BINS}" for number in bins],
-        batch=rows["batch_size"].astype(str).mask(full, "full"),
-    )
+    return rows.assign(lr_bin=[f"fifth {number} of {LR_BINS}" for number in bins])
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, str, Any]]:
@@ -61,5 +59,5 @@ def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, str, Any]]:
     for dimension in DIMENSIONS:
         counts = runs[dimension].value_counts()
         wanted = counts[(counts >= _MIN_RUNS) & (counts <= _MAX_SHARE * len(runs))]
-        for group in sorted(wanted.index):
+        for group in sorted(wanted.index[:_MAX_GROUPS]):
             yield dimension, str(group), (rows[dimension] == group).to_numpy()

@@ -13,7 +13,7 @@ from epochs_left.evaluation.refits import FOLDS, log_r2, out_of_fold, refit, vie
 from epochs_left.schema import View
 
 
-@result("transfer_families.json", of=ALL)
+@result("transfer_families.json", of=ALL, long=True)
 def transfer_families(context: EvaluationContext) -> list[dict[str, Any]]:
     """Return R^2 of models trained on one family, or on all others, and tested on each family.
 

@@ -16,13 +16,17 @@ from epochs_left.schema import View
         "log_plateau_share": "log(1)",
         "log_excess_over_plateau": "log(loss ratio)",
         "log_late_fall_over_plateau": "log(loss ratio)",
+        "log_epochs_to_plateau_horizon": "log(epochs)",
     },
 )
-def plateau_goal(loss: FloatArray, plateau: FloatArray) -> dict[str, FloatArray]:
-    """Share p of the initial excess, and the excess and the late fall in units of p.
+def plateau_goal(
+    epoch: FloatArray, loss: FloatArray, plateau: FloatArray, horizon: FloatArray
+) -> dict[str, FloatArray]:
+    """Share p of the initial excess, the excess and the late fall in units of p, epochs to come.
 
     With the best loss so far as the level of the plateau; the late fall is that over the later
-    half of the epochs so far, which a curve on its plateau has behind it.
+    half of the epochs so far, which a curve on its plateau has behind it. A plateau is that of the
+    curve up to its horizon, which therefore belongs to the target; a threshold has none.
     """
     best = running_minimum(loss)
     width = np.maximum(plateau * (loss[:, :1] - best), 1e-300)
@@ -31,4 +35,7 @@ def plateau_goal(loss: FloatArray, plateau: FloatArray) -> dict[str, FloatArray]
         "log_plateau_share": safe_log(plateau),
         "log_excess_over_plateau": np.clip(safe_log((loss - best) / width), -10, 10),
         "log_late_fall_over_plateau": np.clip(safe_log(late / width), -10, 10),
+        "log_epochs_to_plateau_horizon": np.where(
+            np.isnan(plateau), np.nan, np.log1p(np.maximum(horizon - epoch, 0.0))
+        ),
     }

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.arrays import BoolArray, FloatArray, IntArray, ranges
 from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
 from epochs_left.prediction.cells import UNNAMED
@@ -106,15 +106,8 @@ def blocks(
     max_cells = max(1, MAX_BLOCK_CELLS // width)
     for index in blocks_of_similar_length(lengths[with_wanted], max_cells):
         members = with_wanted[index]
-        cells = positions[_ranges(starts[members], lengths[members])]
+        cells = positions[ranges(starts[members], lengths[members])]
         yield _block(runs.rows, cells, lengths[members], inputs, label_names, target)
-
-
-def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
-    """Return ``start, start + 1, ...`` of each range, one after another."""
-    offsets = np.cumsum(lengths) - lengths
-    ranges: IntArray = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
-    return ranges
 
 
 def _block(

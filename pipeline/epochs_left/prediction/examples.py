@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.arrays import FloatArray, IntArray, ranges
 from epochs_left.dynamics.schedules import learning_rates
 from epochs_left.features import FeatureGroup, compute_features
 from epochs_left.features._blocks import depth_blocks
 from epochs_left.prediction.goals import Goal, extra_goals, primary_goals
 from epochs_left.schema import View
 from epochs_left.seeding import Purpose, generator, key_of
-from epochs_left.statistics.folds import locked_lineages
+from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.epoch_shards import EpochRows
 from epochs_left.trajectories import (
     FORECAST_INPUTS,
@@ -216,7 +216,7 @@ class _Block:
         self._rows, self.runs = rows, runs.take(index)
         self._starts = (np.cumsum(rows.lengths) - rows.lengths)[index]
         self.lengths = rows.lengths[index]
-        self._cells = _ranges(self._starts, self.lengths)
+        self._cells = ranges(self._starts, self.lengths)
         self._inputs: dict[str, Any] = {
             "epoch": self._padded(rows.epoch),
             **{
@@ -382,10 +382,3 @@ def _planned(runs: pa.Table) -> FloatArray:
     )
     plans = [learning_rates(schedule, lr, horizon) for schedule, lr, horizon in settings]
     return pad(np.concatenate(plans), np.array([plan.size for plan in plans]))
-
-
-def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
-    """Return ``start, start + 1, ...`` of each range, one after another."""
-    offsets = np.cumsum(lengths) - lengths
-    ranges: IntArray = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
-    return ranges

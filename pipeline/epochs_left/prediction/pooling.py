@@ -8,7 +8,7 @@ fitting without them too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,10 @@ import pyarrow as pa
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, Labels
 from epochs_left.config import PoolSettings
 from epochs_left.parallel import Progress, no_progress, parallel_map
+from epochs_left.prediction.bundling import BundleFacts, Models, bundle_of
 from epochs_left.prediction.training import (
-    BundleFacts,
     Examples,
-    bundle_of,
+    availabilities,
     estimator_seed,
     examples_of_view,
     predict_remaining,
@@ -37,7 +37,8 @@ from epochs_left.statistics.folds import grouped_folds, run_weights
 from epochs_left.statistics.scales import SCALES
 from epochs_left.storage.bundles import BundleManifest, ResidualQuantiles
 
-REGRESSOR = "xgboost"
+#: Horizons of families differ by powers of ten: what is learnt is the ratio to the epochs elapsed.
+SPEC = replace(REGRESSORS["xgboost"], scale="log_ratio")
 #: The family of synthetic curves.
 PRIOR = "curve_prior"
 #: Training material of the two predictors that are compared.
@@ -98,7 +99,7 @@ def pooled_examples(
     """
     kept = _kept(table, runs_per_family)
     rows = table.filter(pa.array(kept))
-    found = examples_of_view(rows, dictionary, REGRESSORS[REGRESSOR], View.CAUSAL)
+    found = examples_of_view(rows, dictionary, SPEC, View.CAUSAL)
     names = ["family", "run_id", "lineage_id", "target_kind", "target", "plateau", "epoch"]
     keys = rows.select([*names, "remaining", "converged", "sampled", *_LABELS]).to_pandas()
     goal = keys["run_id"] + "/" + keys["target_kind"]
@@ -159,44 +160,39 @@ def out_of_fold(
 
 
 def _predict_fold(pool: PoolExamples, root_seed: int, fold: _Fold) -> tuple[int, pa.Table]:
-    time, converges = _fit(pool, fold.train, root_seed)
     examples = pool.examples
-    inputs = {"all": examples.X[fold.test], "loss_only": examples.masked[fold.test]}
     keys = pool.keys.iloc[fold.test].drop(columns=list(_LABELS))
     parts = []
-    for availability, X in inputs.items():
-        predicted = predict_remaining(time, _scale(), X, examples.elapsed[fold.test])
+    for availability, models in _fit(pool, fold.train, root_seed).items():
+        X = examples.inputs(availability)[fold.test]
+        elapsed = examples.elapsed[fold.test]
+        predicted = predict_remaining(models.time, SCALES[SPEC.scale], X, elapsed)
         columns = {
             "material": fold.material,
             "availability": availability,
             "predicted": predicted,
-            "p_converges": converges.predict_proba(X)[:, 1].astype(np.float64),
+            "p_converges": models.converges.predict_proba(X)[:, 1].astype(np.float64),
         }
         parts.append(pa.Table.from_pandas(keys.assign(**columns), preserve_index=False))
     return fold.number, pa.concat_tables(parts)
 
 
-def _scale() -> Any:
-    return SCALES[REGRESSORS[REGRESSOR].scale]
-
-
-def _fit(pool: PoolExamples, rows: IntArray, root_seed: int) -> tuple[Any, Any]:
+def _fit(pool: PoolExamples, rows: IntArray, root_seed: int) -> dict[str, Models]:
     """Return "when", fitted on the rows that reached their target, and "whether", on all."""
     examples, weight = pool.examples, pool.weight
     seed = estimator_seed(root_seed, Purpose.ESTIMATOR)
     reached = rows[examples.converged[rows]]
-    target = _scale().forward(examples.remaining[reached], examples.elapsed[reached])
-    time = REGRESSORS[REGRESSOR].build(seed)
-    fit_weighted(time, _both(examples, reached), np.tile(target, 2), np.tile(weight[reached], 2))
-    converges = build_converges_classifier(seed)
+    target = SCALES[SPEC.scale].forward(examples.remaining[reached], examples.elapsed[reached])
     label = examples.converged[rows].astype(np.int64)
-    fit_weighted(converges, _both(examples, rows), np.tile(label, 2), np.tile(weight[rows], 2))
-    return time, converges
-
-
-def _both(examples: Examples, rows: IntArray) -> FloatArray:
-    """Return each row as it is, and once more as the loss alone would show it."""
-    return np.concatenate([examples.X[rows], examples.masked[rows]])
+    fitted = {}
+    for availability in availabilities(examples.loss_only):
+        X, time = examples.inputs(availability), SPEC.build(seed)
+        converges = build_converges_classifier(seed)
+        fitted[availability] = Models(
+            time=fit_weighted(time, X[reached], target, weight[reached]),
+            converges=fit_weighted(converges, X[rows], label, weight[rows]),
+        )
+    return fitted
 
 
 def build_pooled_bundle(
@@ -211,14 +207,14 @@ def build_pooled_bundle(
     data_sha256
         Hash of the data of each family.
     """
-    time, converges = _fit(pool, np.arange(len(pool.keys)), root_seed)
+    models = _fit(pool, np.arange(len(pool.keys)), root_seed)
     real = pool.keys[pool.family != PRIOR]
     counts = {name: int(n) for name, n in pool.keys.groupby("family")["run_id"].nunique().items()}
     return bundle_of(
-        REGRESSORS[REGRESSOR],
+        SPEC,
         View.CAUSAL,
         pool.examples,
-        (time, converges),
+        models,
         _residual_quantiles(predictions),
         BundleFacts(
             bundle_id="pooled/causal",

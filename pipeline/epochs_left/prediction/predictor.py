@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.errors import DataError, ModelError
@@ -17,10 +17,13 @@ from epochs_left.statistics.conformal import offsets_at
 from epochs_left.statistics.novelty import Novelty
 from epochs_left.statistics.scales import MAX_REMAINING, SCALES, Scale
 from epochs_left.storage.bundles import (
+    CONVERGES,
     REFERENCE,
+    TIME,
     Bundle,
     BundleManifest,
     ResidualQuantiles,
+    estimator_stem,
     load_columns,
 )
 from epochs_left.storage.estimators import UBJSON, load_estimator
@@ -30,11 +33,10 @@ from epochs_left.trajectories import LOSS_INPUTS
 WIDENING = 2.0
 #: Rows that an estimator with matrix products is given at once.
 BLOCK_ROWS = 1024
-#: Names of a bundle's files, without what depends on the library.
-TIME, CONVERGES = "time", "converges"
-
-#: From features, shape ``(n, p)``, to values, shape ``(n,)`` or ``(n, 2)``.
+#: From features, shape ``(n, p)``, to values, shape ``(n,)``.
 Predict = Callable[[FloatArray], FloatArray]
+#: By availability of the inputs.
+Predicts = Mapping[str, Predict]
 #: Interval offsets by availability of the inputs, on the log(1 + R) scale.
 Offsets = Mapping[str, tuple[float, float]]
 
@@ -72,8 +74,7 @@ class Predictor:
     scale
         Scale of the regressor.
     time, converges
-        Predict "when", shape ``(n,)`` on the scale, and the probabilities of "whether", shape
-        ``(n, 2)``; the latter may be None.
+        Predict "when" on the scale, and the probability of "whether"; the latter may be None.
     novelty
         Distance from the training rows, or None.
     offsets
@@ -83,8 +84,8 @@ class Predictor:
     manifest: BundleManifest
     groups: tuple[FeatureGroup, ...]
     scale: Scale
-    time: Predict
-    converges: Predict | None
+    time: Predicts
+    converges: Predicts | None
     novelty: Novelty | None
     offsets: Offsets
 
@@ -92,17 +93,6 @@ class Predictor:
     def inputs(self) -> frozenset[str]:
         """Names of the inputs that the feature groups ask for."""
         return frozenset(name for group in self.groups for name in group.requires)
-
-    @property
-    def loss_only(self) -> BoolArray:
-        """Which features need the loss curve alone, shape ``(p,)``."""
-        free = {
-            name
-            for group in self.groups
-            if LOSS_INPUTS.issuperset(group.requires)
-            for name in group.units
-        }
-        return np.array([name in free for name in self.manifest.features])
 
     def require_param_count(self, n_params: int) -> None:
         """Raise DataError for a number of parameters that was not in training."""
@@ -133,16 +123,24 @@ class Predictor:
         unlike
             Rows unlike the training data, whose intervals are widened.
         """
-        features = np.where(complete[:, None] | self.loss_only, features, np.float32(np.nan))
-        value = self.time(features)
-        remaining = self.scale.inverse(value, elapsed)
+        remaining = self.scale.inverse(self._answers(self.time, features, complete), elapsed)
         lower, upper = self.interval(remaining, complete, unlike)
         return Forecast(
             remaining=remaining,
             lower=lower,
             upper=upper,
-            p_converges=None if self.converges is None else self.converges(features)[:, 1],
+            p_converges=None
+            if self.converges is None
+            else self._answers(self.converges, features, complete),
         )
+
+    def _answers(self, answer: Predicts, features: FloatArray, complete: BoolArray) -> FloatArray:
+        """Return the answer for each row by the estimator of what is known of it."""
+        values = np.empty(len(features))
+        for availability, rows in (("all", complete), ("loss_only", ~complete)):
+            if rows.any():
+                values[rows] = answer[availability](features[rows])
+        return values
 
     def at_level(self, level: float) -> Predictor:
         """Return the same predictor with intervals of another level."""
@@ -187,12 +185,14 @@ def predictor_of(
     _require_view(manifest, views)
     if manifest.scale not in SCALES:
         raise _foreign(manifest, f"the scale {manifest.scale!r}")
+    groups = _groups(manifest, views)
+    loss_only = _loss_only(manifest, groups)
     return Predictor(
         manifest=manifest,
-        groups=_groups(manifest, views),
+        groups=groups,
         scale=SCALES[manifest.scale],
-        time=_time(bundle, jobs),
-        converges=_converges(bundle, jobs),
+        time=_time(bundle, loss_only, jobs),
+        converges=_predicts(bundle, CONVERGES, loss_only, jobs),
         novelty=_novelty(bundle),
         offsets=_offsets_at(manifest, level),
     )
@@ -225,34 +225,51 @@ def _groups(manifest: BundleManifest, views: Sequence[View]) -> tuple[FeatureGro
     return tuple(groups)
 
 
-def _time(bundle: Bundle, jobs: int) -> Predict:
-    extension, estimator = _estimator(bundle, TIME, jobs)
-    if estimator is None:
+def _loss_only(manifest: BundleManifest, groups: Sequence[FeatureGroup]) -> BoolArray:
+    """Return which features need the loss curve alone, shape ``(p,)``."""
+    free = {
+        name for group in groups if LOSS_INPUTS.issuperset(group.requires) for name in group.units
+    }
+    return np.array([name in free for name in manifest.features])
+
+
+def _time(bundle: Bundle, loss_only: BoolArray, jobs: int) -> Predicts:
+    predicts = _predicts(bundle, TIME, loss_only, jobs)
+    if predicts is None:
         raise _foreign(bundle.manifest, f"a file {TIME}.*")
-    return _row_by_row(extension, estimator.predict)
+    return predicts
 
 
-def _converges(bundle: Bundle, jobs: int) -> Predict | None:
-    extension, estimator = _estimator(bundle, CONVERGES, jobs)
-    return None if estimator is None else _row_by_row(extension, estimator.predict_proba)
+def _predicts(bundle: Bundle, role: str, loss_only: BoolArray, jobs: int) -> Predicts | None:
+    """Return the estimators of a role; a bundle without one for the loss alone asks the other."""
+    complete = _estimator(bundle, estimator_stem(role, "all"), loss_only.size, jobs)
+    if complete is None:
+        return None
+    columns = int(loss_only.sum())
+    reduced = _estimator(bundle, estimator_stem(role, "loss_only"), columns, jobs)
+    if reduced is None:
+        missing = np.float32(np.nan)
+        return {"all": complete, "loss_only": lambda X: complete(np.where(loss_only, X, missing))}
+    return {"all": complete, "loss_only": lambda X: reduced(X[:, loss_only])}
 
 
-def _estimator(bundle: Bundle, stem: str, jobs: int) -> tuple[str, Any]:
-    """Return the extension and the estimator of a file of the bundle; None if it has no such."""
+def _estimator(bundle: Bundle, stem: str, n_features: int, jobs: int) -> Predict | None:
+    """Return the predictions of a file of the bundle; None if it has no such."""
     names = [name for name in bundle.files if Path(name).stem == stem]
     if not names:
-        return "", None
+        return None
     extension = Path(names[0]).suffix
     estimator = load_estimator(extension, bundle.files[names[0]])
-    expected = len(bundle.manifest.features)
-    if estimator.n_features_in_ != expected:
+    if estimator.n_features_in_ != n_features:
         raise ModelError(
-            f"{names[0]} takes {estimator.n_features_in_} features, the manifest names {expected}; "
-            "fit the bundle again"
+            f"{names[0]} takes {estimator.n_features_in_} features, the manifest names "
+            f"{n_features}; fit the bundle again"
         )
     if "n_jobs" in estimator.get_params(deep=False):
         estimator.set_params(n_jobs=jobs)
-    return extension, estimator
+    if is_classifier(estimator):
+        return _row_by_row(extension, lambda X: estimator.predict_proba(X)[:, 1])
+    return _row_by_row(extension, estimator.predict)
 
 
 def _row_by_row(extension: str, predict: Predict) -> Predict:

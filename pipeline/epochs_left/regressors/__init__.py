@@ -25,7 +25,6 @@ class RegressorSpec:
     scale: str
     columns: tuple[str, ...] | None
     baseline: bool
-    handles_missing: bool
     build: Build
 
 
@@ -38,7 +37,6 @@ def regressor(
     scale: str,
     columns: tuple[str, ...] | None = None,
     baseline: bool = False,
-    handles_missing: bool = False,
 ) -> Callable[[Build], Build]:
     """Register a function ``(random_state) -> estimator`` under the function's name.
 
@@ -52,9 +50,6 @@ def regressor(
         The only features that the estimator is given, in this order; None for all of the view.
     baseline
         True for what every model has to beat.
-    handles_missing
-        True if the estimator learns from rows with missing values, instead of filling them; it is
-        then given each row once more as the loss alone would show it.
     """
 
     def register(build: Build) -> Build:
@@ -65,7 +60,6 @@ def regressor(
             scale=scale,
             columns=columns,
             baseline=baseline,
-            handles_missing=handles_missing,
             build=build,
         )
         REGRESSORS.add(name, spec)

@@ -7,7 +7,7 @@ from xgboost import XGBClassifier
 
 from epochs_left.regressors._boosting import BOOSTING
 
-#: Two outcomes are learnt sooner than a time is: half of the trees, with larger steps.
+#: Two outcomes are learnt sooner than a time is: a third of the trees, with larger steps.
 SETTINGS = {**BOOSTING, "n_estimators": 40, "learning_rate": 0.2}
 
 

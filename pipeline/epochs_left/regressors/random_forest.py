@@ -13,14 +13,14 @@ from epochs_left.regressors._transforms import BoundToTraining
 #: Rows that a tree draws, in proportion to their weights. The rows of a run are almost copies of
 #: each other, so that a few thousand carry nearly all there is, and a fit takes about 3 s however
 #: long the table is. At equal cost, fewer trees on more rows beat more trees on fewer rows.
-ROWS_PER_TREE = 5_000
-N_TREES = 40
+ROWS_PER_TREE = 4_000
+N_TREES = 24
 #: The share of the features that each split may choose from: Breiman's rule for regression.
 FEATURE_SHARE = 1 / 3
 MIN_ROWS_PER_LEAF = 2
 
 
-@regressor(title="Random forest", scale="log_ratio", handles_missing=True)
+@regressor(title="Random forest", scale="log")
 def random_forest(random_state: int) -> RegressorMixin:
     """Return a forest that treats missing values as a category of their own.
 

@@ -9,7 +9,7 @@ from epochs_left.regressors import regressor
 from epochs_left.regressors._boosting import BOOSTING
 
 
-@regressor(title="Gradient boosting", scale="log_ratio", handles_missing=True)
+@regressor(title="Gradient boosting", scale="log")
 def xgboost(random_state: int) -> RegressorMixin:
     """Boosted trees on the features as they are; missing values choose a branch of their own."""
     return XGBRegressor(**BOOSTING, random_state=random_state)

@@ -216,9 +216,7 @@ class Lanes:
         The columns `schema.VALIDATED_MEASURES` by name, each of shape ``(K,)``.
         """
         tensors, examples = self.tensors, self._examples
-        if train_loss is None:
-            train_loss = self._training_loss()
-        valid = self._outputs(examples.valid_inputs)
+        train_loss, valid = self._evaluated(train_loss)
         probe = valid[:, : tensors["probe"].shape[1]]
         fresh = self.epochs == 0
         kl = losses.mean_kl(examples.loss, tensors["probe"], probe).double().cpu().numpy()
@@ -269,6 +267,18 @@ class Lanes:
             rule_at(rule)(LaneSlice(**{name: self.tensors[name][lanes] for name in names}), n_steps)
             for rule, lanes in self._segments
         ]
+
+    def _evaluated(self, train_loss: FloatArray | None) -> tuple[FloatArray, Tensor]:
+        """Return the loss on the training set and the outputs for the held-out examples."""
+        examples = self._examples
+        if train_loss is not None:
+            return train_loss, self._outputs(examples.valid_inputs)
+        if self._n_train + len(examples.valid_inputs) > _EVALUATED_AT_ONCE:
+            return self._training_loss(), self._outputs(examples.valid_inputs)
+        # one pass over few examples takes hardly longer than one over a part of them
+        outputs = self._outputs(torch.cat([examples.inputs, examples.valid_inputs]))
+        n = examples.targets.numel()
+        return self._mean_loss(outputs[:, :n], examples.targets), outputs[:, n:]
 
     def _training_loss(self) -> FloatArray:
         """Return the loss on the training set, part by part: outputs of all would fill memory."""

@@ -8,7 +8,7 @@ from epochs_left.config import BranchSettings, FeaturizeSettings, parse_settings
 from epochs_left.simulation.branching import branch_runs, sample_states
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import BRANCHES, RUNS
-from epochs_left.statistics.folds import locked_lineages
+from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import write_table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from epochs_left.config import FitSettings, parse_settings, root_seed_of
 from epochs_left.errors import DataError
-from epochs_left.parallel import Progress
+from epochs_left.parallel import parallel_map
+from epochs_left.prediction.bundling import BundleFacts, build_bundle
 from epochs_left.prediction.training import (
-    BundleFacts,
-    build_bundle,
     examples_of_view,
     fold_scores,
     out_of_fold,
@@ -35,14 +33,19 @@ LABELS = ("optimizer", "activation", "architecture")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fitting:
-    """What the fits of one regressor share."""
+class _Task:
+    """One view of one family, to be fitted by one regressor."""
 
-    spec: RegressorSpec
+    regressor: str
+    family: str
+    view: View
     settings: FitSettings
     root_seed: int
-    jobs: int
-    progress: Progress
+
+    @property
+    def spec(self) -> RegressorSpec:
+        """The regressor's entry in the registry."""
+        return REGRESSORS[self.regressor]
 
 
 def main() -> None:
@@ -51,31 +54,40 @@ def main() -> None:
     parser.add_argument("regressor", help="a regressor, e.g. xgboost")
     arguments = parser.parse_args()
     params = load_params()
-    fitting = _Fitting(
-        spec=REGRESSORS[arguments.regressor],
-        settings=parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit"),
-        root_seed=root_seed_of(params, str(PARAMS)),
-        jobs=arguments.jobs,
-        progress=progress_of(arguments),
-    )
-    folder = MODELS / fitting.spec.name
-    with sole_writer(f"fit-{fitting.spec.name}", folder / "*"):
-        # Folds run side by side in threads; BLAS starting its own would oversubscribe the cores.
-        with threadpool_limits(limits=1, user_api="blas"):
-            parts = list(_fits(fitting))
-        write_table(folder / "out_of_fold.parquet", parts)
+    settings = parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit")
+    tasks = [
+        _Task(
+            regressor=arguments.regressor,
+            family=family,
+            view=view,
+            settings=settings,
+            root_seed=root_seed_of(params, str(PARAMS)),
+        )
+        for family in settings.families
+        for view in View
+    ]
+    folder = MODELS / arguments.regressor
+    with sole_writer(f"fit-{arguments.regressor}", folder / "*"):
+        # Baselines are fitted in less time than it takes to start a process for them.
+        jobs = 1 if REGRESSORS[arguments.regressor].baseline else arguments.jobs
+        done = parallel_map(_fit, tasks, jobs)
+        fitted = progress_of(arguments)(done, len(tasks), f"fit {arguments.regressor}")
+        parts = {(family, view): table for family, view, table in fitted}
+        write_table(
+            folder / "out_of_fold.parquet", [parts[task.family, task.view] for task in tasks]
+        )
 
 
-def _fits(fitting: _Fitting) -> Iterator[pa.Table]:
-    """Fit each family and view, save its bundle, yield its out-of-fold predictions."""
-    for family in fitting.settings.families:
-        table = read_table(FEATURES / family / "examples.parquet")
-        _require_distinct_curves(family, table)
-        primary = pc.equal(table["target_kind"], TargetKind.EPSILON.value)
-        table = table.filter(pc.and_(primary, pc.invert(table["locked"])))
-        _require_lineages(family, table, fitting.settings.folds)
-        for view in View:
-            yield _fit(fitting, family, view, table)
+def _fit(task: _Task) -> tuple[str, View, pa.Table]:
+    """Fit one view of one family, save its bundle, return its out-of-fold predictions."""
+    table = read_table(FEATURES / task.family / "examples.parquet")
+    _require_distinct_curves(task.family, table)
+    primary = pc.equal(table["target_kind"], TargetKind.EPSILON.value)
+    table = table.filter(pc.and_(primary, pc.invert(table["locked"])))
+    _require_lineages(task.family, table, task.settings.folds)
+    # The last bits of a product of matrices depend on the number of threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return task.family, task.view, _fit_view(task, table)
 
 
 def _require_distinct_curves(family: str, table: pa.Table) -> None:
@@ -101,36 +113,29 @@ def _require_lineages(family: str, table: pa.Table, folds: int) -> None:
         )
 
 
-def _fit(fitting: _Fitting, family: str, view: View, table: pa.Table) -> pa.Table:
-    """Fit one view of one family, save its bundle, return its out-of-fold predictions."""
-    spec, root_seed = fitting.spec, fitting.root_seed
-    dictionary = read_json(FEATURES / family / "features.json")
-    examples = examples_of_view(table, dictionary, spec, view)
+def _fit_view(task: _Task, table: pa.Table) -> pa.Table:
+    spec, root_seed = task.spec, task.root_seed
+    dictionary = read_json(FEATURES / task.family / "features.json")
+    examples = examples_of_view(table, dictionary, spec, task.view)
     converged = examples.take(examples.converged)
-    predictions = out_of_fold(
-        spec,
-        converged,
-        fitting.settings,
-        root_seed,
-        jobs=fitting.jobs,
-        progress=fitting.progress,
-    )
+    predictions = out_of_fold(spec, converged, task.settings, root_seed)
+    name = f"{task.family}-{task.view.value}"
     manifest, files = build_bundle(
         spec,
-        view,
+        task.view,
         examples,
         residual_quantiles(predictions, converged),
         BundleFacts(
-            bundle_id=f"{spec.name}/{family}-{view.value}",
+            bundle_id=f"{spec.name}/{name}",
             target=_target(table),
-            vocabulary={name: _names(table, name) for name in LABELS},
-            training=_training_facts(family, table, root_seed),
+            vocabulary={label: _names(table, label) for label in LABELS},
+            training=_training_facts(task.family, table, root_seed),
             scores=fold_scores(predictions, converged),
         ),
         root_seed,
     )
-    save_bundle(MODELS / spec.name / f"{family}-{view.value}", manifest, files)
-    return _labelled(predictions, table.filter(table["converged"]), view)
+    save_bundle(MODELS / spec.name / name, manifest, files)
+    return _labelled(predictions, table.filter(table["converged"]), task.view)
 
 
 def _target(table: pa.Table) -> float:

@@ -29,6 +29,11 @@ MANIFEST = "manifest.json"
 #: File of the training rows that the novelty of a row is measured against.
 REFERENCE = "reference.parquet"
 
+#: Names of the estimators' files without the extension, which says how they are stored: for rows
+#: with every input, and with `LOSS_ONLY_SUFFIX` for rows of which the loss alone is known.
+TIME, CONVERGES = "time", "converges"
+LOSS_ONLY_SUFFIX = "_loss_only"
+
 #: A file of a bundle is at most this large, in bytes; ours have a few megabytes.
 MAX_FILE_BYTES = 1 << 29
 
@@ -193,6 +198,11 @@ def load_bundle(folder: Path) -> Bundle:
                 folder / name,
             )
     return Bundle(manifest, files)
+
+
+def estimator_stem(role: str, availability: str) -> str:
+    """Return the name of an estimator's file without its extension."""
+    return role if availability == "all" else role + LOSS_ONLY_SUFFIX
 
 
 def known_bundles(folder: Path) -> list[str]:

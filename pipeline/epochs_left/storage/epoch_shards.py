@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.arrays import FloatArray, IntArray, ranges
 from epochs_left.errors import InputOutputError, IntegrityError
 from epochs_left.schema import MAX_SCALAR_PARAMS, scalar_param_names
 from epochs_left.storage.atomic import sync_file, sync_folder, temporary_beside
@@ -205,8 +205,7 @@ class EpochRows:
         """Return the rows of some of the runs, in the order of ``members``."""
         starts = (np.cumsum(self.lengths) - self.lengths)[members]
         lengths = self.lengths[members]
-        offsets = np.cumsum(lengths) - lengths
-        cells = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+        cells = ranges(starts, lengths)
         return EpochRows(
             run_ids=[self.run_ids[i] for i in members],
             lengths=lengths,

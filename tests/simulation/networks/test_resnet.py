@@ -1,7 +1,8 @@
-"""ResNets in lockstep against one plain PyTorch model; a lane against its neighbours."""
+"""Both kinds of ResNets in lockstep against a plain model; a lane against its neighbours."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from epochs_left.simulation.networks import NETWORKS, Examples, LaneNetwork
+from epochs_left.simulation.networks import Examples, LaneNetwork
+from epochs_left.simulation.networks.resnet import CompiledResNetLanes, TorchResNetLanes
 from epochs_left.workloads import WORKLOADS
 from epochs_left.workloads.resnet import shape_of
 
@@ -17,6 +19,7 @@ WORKLOAD = WORKLOADS["resnet"]
 ARCHITECTURES = [
     "resnet8-w4-bn", "resnet8-w4-gn", "resnet8-w8-bn", "resnet8-w16-gn", "resnet8-w4-bn-rgb",
 ]  # fmt: skip
+KINDS = [CompiledResNetLanes, TorchResNetLanes]
 LANES, BATCH, N_TRAIN, N_VALID = 8, 32, 96, 20
 
 
@@ -106,10 +109,10 @@ def examples_of(architecture: str, seed: int = 0) -> Examples:
 class Lockstep:
     """A network with random parameters in all its lanes."""
 
-    def __init__(self, architecture: str, lanes: int = LANES) -> None:
+    def __init__(self, architecture: str, kind: type, lanes: int = LANES) -> None:
         self.examples = examples_of(architecture)
         tensors = WORKLOAD.tensors(architecture)
-        self.network: LaneNetwork = NETWORKS["resnet"](tensors, architecture, self.examples)
+        self.network: LaneNetwork = kind(tensors, shape_of(architecture), self.examples)
         generator = torch.Generator().manual_seed(1)
         n_params = sum(tensor.size for tensor in tensors)
         self.params = torch.randn(lanes, n_params, generator=generator) * 0.2
@@ -126,9 +129,9 @@ class Lockstep:
         return loss, grad, state, outputs
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=list(itertools.product(ARCHITECTURES, KINDS)))
 def lockstep(request: pytest.FixtureRequest) -> Lockstep:
-    return Lockstep(request.param)
+    return Lockstep(*request.param)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +142,12 @@ def test_the_parameter_count_is_that_of_the_plain_model(architecture: str, n_par
     assert sum(p.numel() for p in Plain(architecture).parameters()) == n_params
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_loss_gradient_and_running_statistics_are_those_of_a_plain_model(architecture: str) -> None:
-    lockstep = Lockstep(architecture)
+def test_loss_gradient_and_running_statistics_are_those_of_a_plain_model(
+    architecture: str, kind: type
+) -> None:
+    lockstep = Lockstep(architecture, kind)
     loss, grad, state, outputs = lockstep.results(range(LANES))
     for lane in range(LANES):
         model = Plain(architecture)

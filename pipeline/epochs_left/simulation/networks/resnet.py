@@ -1,7 +1,8 @@
-"""ResNets in lockstep: grouped convolutions, a group of channels a lane, backward by autograd.
+"""ResNets in lockstep: on the CPU a lane at a time by compiled code, elsewhere by PyTorch.
 
-Channels come last in memory: a grouped convolution of so few channels a group runs 1.7 times as
-fast as with channels first.
+In PyTorch a convolution is a grouped one, a group of channels a lane, and the backward pass is
+autograd's. Channels come last in memory: a grouped convolution of so few channels a group runs 1.7
+times as fast as with channels first.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from epochs_left.simulation.compiled_resnet.kernels import evaluate_lanes, train_lanes
+from epochs_left.simulation.compiled_resnet.layout import Batches, Layout, layout_of, scratch_of
+from epochs_left.simulation.compiled_resnet.norms import NORM_EPS, RUNNING_WEIGHT
 from epochs_left.simulation.losses import NO_CLASS, mean_loss_and_grad
-from epochs_left.simulation.networks import Examples, network, views
+from epochs_left.simulation.networks import Examples, LaneNetwork, network, views
 from epochs_left.workloads import Tensor as TensorSpec
 from epochs_left.workloads.resnet import Shape, shape_of
 
 #: Groups of a group normalisation (Wu and He 2018); the narrowest layer has four channels.
 _GROUPS = 2
-_NORM_EPS = 1e-5  # PyTorch's default of both normalisations
-_RUNNING_WEIGHT = 0.1  # of a batch in the running statistics; PyTorch's default
 
 #: Class scores are padded to a multiple of this: 10 columns take three times as long as 16.
 _ALIGNED = 16
 
 
-class ResNetLanes:
-    """K ResNets of one shape.
+class _ResNetLanes:
+    """What is the same for K ResNets of one shape, whatever computes them.
 
     Parameters
     ----------
@@ -39,9 +41,6 @@ class ResNetLanes:
     examples
         The task.
     """
-
-    # 16 channels in the narrowest layer: what is left of a vector register is summed otherwise.
-    lane_step: ClassVar[int] = 4
 
     def __init__(self, tensors: tuple[TensorSpec, ...], shape: Shape, examples: Examples) -> None:
         self._tensors, self._shape, self._examples = tensors, shape, examples
@@ -66,6 +65,71 @@ class ResNetLanes:
     def arrange(self, keys: list[int]) -> None:
         """Do nothing: no lane differs in its layers."""
         del keys
+
+
+class CompiledResNetLanes(_ResNetLanes):
+    """K ResNets on the CPU, one after another: a lane's numbers know of no other lane."""
+
+    lane_step: ClassVar[int] = 1
+
+    def __init__(self, tensors: tuple[TensorSpec, ...], shape: Shape, examples: Examples) -> None:
+        super().__init__(tensors, shape, examples)
+        if examples.loss != "cross_entropy":
+            raise ValueError(f"expected the loss cross_entropy, got {examples.loss}")
+        self._images = examples.inputs.flatten(1).contiguous().numpy()
+        self._targets = examples.targets.contiguous().numpy()
+        self._layouts: dict[tuple[int, bool], Layout] = {}
+        self._scratch = scratch_of(0)  # for the largest layout so far: fresh pages are slow
+
+    def loss_and_grad(
+        self, params: Tensor, state: Tensor, index: Tensor, grad: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return loss and gradient of each lane's batch (`LaneNetwork.loss_and_grad`)."""
+        loss = torch.empty(len(index))
+        layout = self._layout(index.shape[1], training=True)
+        train_lanes(
+            params.numpy(),
+            state.numpy(),
+            (self._images, self._targets),
+            index.contiguous().numpy(),
+            layout.tables,
+            self._scratch,
+            loss.numpy(),
+            grad.numpy(),
+        )
+        return loss, grad
+
+    def outputs(self, params: Tensor, state: Tensor, inputs: Tensor) -> Tensor:
+        """Return class scores for shared images, shape ``(K, n, C)``."""
+        scores = torch.empty(len(params), len(inputs), self._examples.n_outputs)
+        layout = self._layout(1, training=False)
+        evaluate_lanes(
+            params.numpy(),
+            state.numpy(),
+            inputs.flatten(1).contiguous().numpy(),
+            layout.tables,
+            self._scratch,
+            scores.numpy(),
+        )
+        return scores
+
+    def _layout(self, n: int, *, training: bool) -> Layout:
+        """Return the layout for ``n`` examples, and have scratch for it."""
+        key = (n, training)
+        if key not in self._layouts:
+            rows, columns = self._examples.inputs.shape[2:]
+            batches = Batches(image=(rows, columns), examples=n, groups=_GROUPS, training=training)
+            self._layouts[key] = layout = layout_of(self._tensors, self._shape, batches)
+            if layout.size > self._scratch.size:
+                self._scratch = scratch_of(layout.size)
+        return self._layouts[key]
+
+
+class TorchResNetLanes(_ResNetLanes):
+    """K ResNets on any device of PyTorch's."""
+
+    # 16 channels in the narrowest layer: what is left of a vector register is summed otherwise.
+    lane_step: ClassVar[int] = 4
 
     def loss_and_grad(
         self, params: Tensor, state: Tensor, index: Tensor, grad: Tensor
@@ -152,7 +216,7 @@ class _Pass:
         mean = self._state[:, mean_columns].flatten()
         variance = self._state[:, variance_columns].flatten()
         x = functional.batch_norm(
-            x, mean, variance, scale, shift, self._training, _RUNNING_WEIGHT, _NORM_EPS
+            x, mean, variance, scale, shift, self._training, RUNNING_WEIGHT, NORM_EPS
         )
         if self._training:
             self._state[:, mean_columns] = mean.view(self.lanes, -1)
@@ -162,11 +226,13 @@ class _Pass:
 
 def _group_norm(x: Tensor, groups: int, scale: Tensor, shift: Tensor) -> Tensor:
     """Wu and He 2018; with channels first in memory and back, which halves the time."""
-    x = functional.group_norm(x.contiguous(), groups, scale, shift, _NORM_EPS)
+    x = functional.group_norm(x.contiguous(), groups, scale, shift, NORM_EPS)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 @network("resnet")
-def build(tensors: tuple[TensorSpec, ...], architecture: str, examples: Examples) -> ResNetLanes:
+def build(tensors: tuple[TensorSpec, ...], architecture: str, examples: Examples) -> LaneNetwork:
     """Return ResNets of one shape."""
-    return ResNetLanes(tensors, shape_of(architecture), examples)
+    on_cpu = examples.inputs.device.type == "cpu"
+    lanes = CompiledResNetLanes if on_cpu else TorchResNetLanes
+    return lanes(tensors, shape_of(architecture), examples)

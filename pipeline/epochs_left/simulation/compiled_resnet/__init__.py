@@ -1,0 +1,1 @@
+"""ResNets as compiled code on vectors of examples: layout, convolutions, normalisations."""
