@@ -139,11 +139,9 @@ class FitSettings:
     regressors: tuple[str, ...]
     families: tuple[str, ...]
     folds: int
-    row_wise_folds: int
 
     def __post_init__(self) -> None:
         check_range("folds", self.folds, 2, 100)
-        check_range("row_wise_folds", self.row_wise_folds, 1, self.folds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,9 @@ INPUTS: Mapping[str, str] = {
 #: Inputs that every log has, with what it is asked for; a plateau comes with its horizon.
 LOSS_INPUTS = frozenset({"epoch", "loss", "target", "plateau", "horizon"})
 
+#: What is asked for: a threshold or a plateau. The one that was not asked for is not missing.
+GOAL_INPUTS = frozenset({"target", "plateau"})
+
 #: Inputs that only the oracle view may see: they look at the end of the run.
 ORACLE_INPUTS = frozenset(
     {name for name in GEOMETRY if "theta_T" in GEOMETRY[name]}

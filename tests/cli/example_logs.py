@@ -36,6 +36,7 @@ def unit_rows(
 ) -> Iterator[dict[str, Any]]:
     """Full-batch gradient descent of |w.x + b| on centred XOR, a row an epoch."""
     theta, path, update = np.array(params), 0.0, 0.0
+    before = outputs = unit_outputs(theta)
     for epoch in range(epochs):
         with np.errstate(over="ignore", invalid="ignore"):
             loss, gradient = unit_loss_and_gradient(theta)
@@ -46,6 +47,7 @@ def unit_rows(
                 "grad_norm": float(np.linalg.norm(gradient)),
                 "update_norm": update,
                 "path_length": path,
+                "probe_kl": float(np.mean((outputs - before) ** 2) / 2),
                 "lr": lr,
                 "lr_schedule": "constant",
                 "horizon": HORIZON,
@@ -60,8 +62,15 @@ def unit_rows(
             }
             yield row | {f"param_{i}": float(value) for i, value in enumerate(theta)}
             theta = theta - lr * gradient
+            before, outputs = outputs, unit_outputs(theta)
             update = float(np.linalg.norm(lr * gradient))
             path += update
+
+
+def unit_outputs(theta: np.ndarray) -> np.ndarray:
+    """Return |w.x + b| on the four inputs of XOR."""
+    inputs = np.array([(x, y) for x in (-1, 1) for y in (-1, 1)])
+    return np.abs(inputs @ theta[:2] + theta[2])
 
 
 def spectrum_loss(epoch: int, *, floor: float, decay: float) -> float:

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from epochs_left.config import EvaluateSettings, parse_settings
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.pooled import pooled
+from epochs_left.prediction.pooling import LANDMARK
 
 SETTINGS = runpy.run_path(str(Path(__file__).parent / "planted.py"))["SETTINGS"]
 RUNS, ROWS = 120, 4
@@ -44,7 +45,7 @@ def predictions(rng: np.random.Generator, noise: float = 0.5, **labels: str) -> 
             **labels,
             "run_id": [f"r{number:03}" for number in run],
             "lineage_id": [f"l{number // 2:03}" for number in run],
-            "epoch": np.tile(np.arange(ROWS), RUNS),
+            "epoch": np.tile(LANDMARK + np.arange(ROWS), RUNS),
             "remaining": np.where(reached, np.round(np.expm1(log_remaining)), np.nan),
             "converged": reached,
             "sampled": True,
@@ -75,7 +76,7 @@ def test_scores_are_those_of_their_definitions(seed: int) -> None:
     r2 = 1 - np.sum((y - predicted) ** 2) / np.sum((y - y.mean()) ** 2)
     assert entry["r2"]["estimate"] == pytest.approx(r2, abs=1e-9)
     assert entry["r2"]["lower"] < r2 < entry["r2"]["upper"]
-    first = table[table["epoch"] == 0]
+    first = table[table["epoch"] == LANDMARK]
     auc = roc_auc_score(first["converged"], first["p_converges"])
     assert entry["auc"]["estimate"] == pytest.approx(auc, abs=1e-9)
     errors = (reached["predicted"] - reached["remaining"]).abs() / reached["remaining"]

@@ -18,6 +18,7 @@ from epochs_left.evaluation.refits import (
     group_features,
     left_out,
     log_r2,
+    measured_rows,
     out_of_fold,
     refit,
     study_spec,
@@ -154,3 +155,16 @@ def test_studies_see_neither_the_locked_nor_the_unconverged() -> None:
     assert not set(context.study["lineage_id"]) & set(frame.loc[locked, "lineage_id"])
     assert not set(context.study["run_id"]) & set(frame.loc[open_ended, "run_id"])
     assert context.study["lineage_id"].nunique() >= FOLDS
+
+
+def test_features_of_measured_states_are_judged_where_they_were_measured() -> None:
+    frame = frame_of()
+    known = frame["lineage_id"].isin(frame["lineage_id"].unique()[::2])
+    frame = frame.assign(size=frame["size"].where(known))
+    context = context_of(frame)
+    for entry in context.dictionary:
+        entry["probed"] = entry["name"] == "size"
+    part = measured_rows(context, frame, ("size", "noise"))
+    assert set(part["lineage_id"]) == set(frame.loc[known, "lineage_id"])
+    assert part.index.tolist() == list(range(len(part)))
+    assert measured_rows(context, frame, ("noise",)) is frame

@@ -21,9 +21,14 @@ from epochs_left.evaluation.convergence import convergence
 from epochs_left.evaluation.data_card import data_card
 from epochs_left.evaluation.error_by_epoch import error_by_epoch
 from epochs_left.evaluation.importance import importance
-from epochs_left.evaluation.parameter_plane import parameter_plane, parameter_plane_summary
+from epochs_left.evaluation.parameter_plane import (
+    at_initialisation,
+    parameter_plane,
+    parameter_plane_summary,
+)
 from epochs_left.evaluation.predictions import predictions
 from epochs_left.evaluation.provenance import provenance
+from epochs_left.features import compute_features
 from epochs_left.schema import OUTCOMES, View
 
 Make = Callable[..., FamilyContext]
@@ -179,6 +184,19 @@ def test_no_point_of_the_plane_lies_on_the_boundary(plane: pd.DataFrame) -> None
 
 def test_plane_predicts_where_convergence_is_likely(plane: pd.DataFrame) -> None:
     np.testing.assert_array_equal(plane["predicted"].notna(), plane["p_converges"] >= 0.5)
+
+
+def test_what_is_known_of_a_recorded_unit_is_known_of_the_plane(context: FamilyContext) -> None:
+    """A model that misses one of its inputs there would draw a picture of its own."""
+    rows = context.examples
+    of_units = rows[(rows["architecture"] == "abs-unit") & (rows["epoch"] == 0)]
+    predictor = context.predictors["xgboost", View.CAUSAL]
+    names = predictor.manifest.features
+    runs = at_initialisation(context, np.array([[0.9, -0.7, 0.3], [0.3, 0.4, 1.2]]))
+    found = compute_features(runs, predictor.groups, names=names)
+    recorded = [name for name in names if np.isfinite(of_units[name]).all()]
+    assert "log_linearised_epochs" in recorded
+    assert [name for name in recorded if not np.isfinite(found[name]).all()] == []
 
 
 def test_plane_summary_is_that_of_the_plane(context: FamilyContext, plane: pd.DataFrame) -> None:

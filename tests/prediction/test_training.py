@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -37,7 +36,7 @@ from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import error_sums, r2
 from epochs_left.storage.bundles import load_bundle, save_bundle
 
-SETTINGS = FitSettings(regressors=("linear",), families=("neuron",), folds=3, row_wise_folds=3)
+SETTINGS = FitSettings(regressors=("linear",), families=("neuron",), folds=3)
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
 N_LINEAGES, N_ROWS = 60, 6
@@ -155,14 +154,6 @@ def test_every_drawn_row_is_predicted_once_by_lineage(examples: Examples) -> Non
     assert set(row_wise["availability"]) == {"all"}
     assert sorted(row_wise["row"]) == np.flatnonzero(examples.sampled).tolist()
     assert np.all(frame["predicted"] >= 0)
-
-
-def test_of_the_row_wise_folds_a_part_is_enough(examples: Examples) -> None:
-    few = replace(SETTINGS, row_wise_folds=1)
-    frame = out_of_fold(spec_of("linear"), examples, few, 0).to_pandas()
-    whole = out_of_fold(spec_of("linear"), examples, SETTINGS, 0).to_pandas()
-    known = whole[(whole["split"] == "by lineage") | (whole["fold"] == 0)]
-    pd.testing.assert_frame_equal(frame, known.reset_index(drop=True))
 
 
 @pytest.mark.parametrize("name", ["log_linear", "random_forest", "xgboost"])

@@ -177,7 +177,7 @@ def test_the_headline_follows_the_figures(oracle: float, causal: float | None, w
 def test_the_limits_name_what_was_not_tried(results: dict[str, Any]) -> None:
     limits = json.dumps(summarise(results)["sections"][-1])
     assert "Fitted on neuron alone." in limits
-    assert "Runs of mlp are recorded, but no model learns from them yet." in limits
+    assert "Runs of mlp teach the pooled predictor at most." in limits
     assert "trained by momentum and sgd" in limits
 
 

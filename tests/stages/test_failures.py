@@ -63,7 +63,7 @@ def assert_one_line(text: str, *parts: str) -> None:
     [
         (("featurize", "neuron"), "data/runs/neuron"),
         (("fit", "linear"), "features/neuron/examples.parquet"),
-        (("evaluate", "--jobs", "1"), "models/linear/out_of_fold.parquet"),
+        (("evaluate", "--jobs", "1"), "features/neuron/examples.parquet"),
         (("report",), "reports/results"),
     ],
 )

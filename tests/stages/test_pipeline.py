@@ -84,7 +84,7 @@ def test_locked_lineages_are_never_learnt_from(
 ) -> None:
     locked = set(examples.loc[examples["locked"], "lineage_id"])
     assert locked
-    for name in REGRESSORS:
+    for name in (*REGRESSORS, "pooled"):
         rows = read_table(pipeline_folder / "models" / name / "out_of_fold.parquet")
         lineages = set(rows["lineage_id"].to_pylist())
         assert not locked & lineages

@@ -74,7 +74,7 @@ def _warn_about_model(task: PredictTask, predictor: Predictor, target: float) ->
             f"target {target:g}, while {manifest.bundle_id} was trained for {manifest.target:g}: "
             "expect larger errors"
         )
-    if any(map(math.isinf, predictor.offsets["loss_only"])):
+    if all(any(map(math.isinf, offsets)) for offsets in predictor.offsets.values()):
         task.messages.warn(
             f"{manifest.bundle_id} supports no finite interval at level {task.level:g}: lower is "
             "0 and upper is empty; pass a lower --level"

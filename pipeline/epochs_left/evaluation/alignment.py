@@ -18,6 +18,7 @@ from epochs_left.evaluation.refits import (
     group_features,
     known_features,
     log_r2,
+    measured_rows,
     out_of_fold,
     r2_gain,
     study_spec,
@@ -108,9 +109,10 @@ def _prediction(context: FamilyContext, rows: pd.DataFrame) -> Entry | None:
     elapsed epochs in as an input that no feature names.
     """
     spec = study_spec()
+    rows = measured_rows(context, rows, group_features(context, ["oracle_alignment"]))
     distance = known_features(rows, group_features(context, ["oracle_distances"]))
     aligned = known_features(rows, group_features(context, ["oracle_alignment"]))
-    if not distance:
+    if not distance or rows["lineage_id"].nunique() < FOLDS:
         return None
     kinds = {"alignment": aligned, "distance": distance, "both": (*distance, *aligned)}
     predicted = {kind: out_of_fold(context, names, rows, spec) for kind, names in kinds.items()}

@@ -14,6 +14,7 @@ from epochs_left.evaluation.refits import (
     group_features,
     known_features,
     log_r2,
+    measured_rows,
     out_of_fold,
     view_features,
 )
@@ -51,13 +52,15 @@ def distance_alone(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 by lineage of each kind of feature alone, hyperparameters fixed and varied.
 
     Seed 000 expects distances to explain 80-90 % of the variance at fixed hyperparameters. Where a
-    family has both cohorts, each is fitted on its own.
+    family has both cohorts, each is fitted on its own; features that were measured at a share of
+    the runs alone are fitted on those.
     """
     entries = []
-    for cohort, rows in _cohorts(context.study).items():
-        if rows["lineage_id"].nunique() < FOLDS:
-            continue
-        for kind, names in _feature_sets(context, rows).items():
+    for cohort, of_cohort in _cohorts(context.study).items():
+        for kind, names in _feature_sets(context, of_cohort).items():
+            rows = measured_rows(context, of_cohort, names)
+            if rows["lineage_id"].nunique() < FOLDS:
+                continue
             predicted = out_of_fold(context, names, rows)
             score = log_r2(context, rows, predicted, "distance alone")
             entries.append({"cohort": cohort, "features": kind, "n_features": len(names), **score})

@@ -107,7 +107,7 @@ def inference(context: FamilyContext) -> dict[str, list[dict[str, Any]]]:
 
 
 def _model(context: FamilyContext, view: View) -> _Model:
-    rows = context.study[context.study["sampled"]]
+    rows = context.training[context.training["sampled"]]
     names = np.array(view_features(context, view))
     weight = run_weights(rows["run_id"].to_numpy(str))
     X = standardised(rows[names].to_numpy(np.float32), weight)

@@ -13,6 +13,7 @@ from epochs_left.evaluation.refits import (
     FOLDS,
     known_features,
     log_r2,
+    measured_rows,
     out_of_fold,
     study_spec,
     view_features,
@@ -37,10 +38,11 @@ CAPE = (
 def initialisation(context: FamilyContext) -> list[dict[str, Any]]:
     """Return R^2 by lineage of log epochs at epoch 0: CAPE's features, hyperparameters, all.
 
-    CAPE's meta-model is a random forest; it is fitted alike here.
+    CAPE's meta-model is a random forest; it is fitted alike here. All are fitted on the runs whose
+    start was measured.
     """
     rows = context.study[context.study["epoch"] == 0]
-    rows = rows.assign(sampled=True).reset_index(drop=True)
+    rows = measured_rows(context, rows, CAPE).assign(sampled=True).reset_index(drop=True)
     if rows["lineage_id"].nunique() < FOLDS:
         return []
     entries = []

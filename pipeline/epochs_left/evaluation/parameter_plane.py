@@ -23,6 +23,7 @@ from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
 from epochs_left.features import compute_features
 from epochs_left.features._blocks import N_BLOCKS
+from epochs_left.prediction.forecasts import UNIT, linearised_forecasts, training_of
 from epochs_left.prediction.predictor import Forecast
 from epochs_left.schema import OUTCOMES, View
 from epochs_left.statistics.scores import relative_error
@@ -94,17 +95,18 @@ def _truth(context: FamilyContext, params: FloatArray) -> tuple[IntArray, IntArr
 def _forecast(context: FamilyContext, params: FloatArray) -> Forecast:
     """Predict from epoch 0 alone, as the best causal regressor would before training."""
     predictor = context.predictors[context.best_causal, View.CAUSAL]
-    runs = _at_initialisation(context, params)
+    runs = at_initialisation(context, params)
     features = compute_features(runs, predictor.groups, names=predictor.manifest.features)
     X = np.stack([features[name][:, 0] for name in predictor.manifest.features], axis=1)
     everything = np.ones(len(params), dtype=np.bool_)
     return predictor.forecast(X, np.zeros(len(params)), everything, ~everything)
 
 
-def _at_initialisation(context: FamilyContext, params: FloatArray) -> Trajectories:
+def at_initialisation(context: FamilyContext, params: FloatArray) -> Trajectories:
+    """Return runs of the unit at epoch 0 from ``params``, shape ``(n, 3)``, with every input."""
     n = len(params)
     loss, gradient = unit_loss_and_gradient(params)
-    blocks = np.array(WORKLOADS[context.family].block_of_param("abs-unit"))
+    blocks = np.array(WORKLOADS[context.family].block_of_param(UNIT))
     once = np.ones(n, dtype=np.int64)
     geometry = trajectory_geometry(params, once, block_of_param=blocks, n_blocks=N_BLOCKS)
     names = {"optimizer": "sgd", "activation": "abs", "lr_schedule": "constant"}
@@ -120,6 +122,8 @@ def _at_initialisation(context: FamilyContext, params: FloatArray) -> Trajectori
         "horizon": float(context.criterion.max_epochs),
     }
     zero = np.zeros((n, 1))
+    columns = {name: np.full(n, value) for name, value in {**numbers, **names}.items()}
+    forecasts = linearised_forecasts(params, params, np.full(n, UNIT), training_of(columns))
     return Trajectories(
         lengths=once,
         inputs={
@@ -130,6 +134,7 @@ def _at_initialisation(context: FamilyContext, params: FloatArray) -> Trajectori
             "path_length": zero,
             "probe_kl": zero,
             **{name: values[:, None] for name, values in geometry.items()},
+            **{name: values[:, None] for name, values in forecasts.items()},
             **{name: np.full((n, 1), value) for name, value in numbers.items()},
             **{name: np.full((n, 1), value, dtype=object) for name, value in names.items()},
             "planned_lr": np.full((n, context.criterion.max_epochs + 1), numbers["lr"]),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.plain import counts, entry_of
 from epochs_left.evaluation.refits import log_r2
-from epochs_left.statistics.bootstrap import bootstrap_weights
+from epochs_left.prediction.pooling import LANDMARK
+from epochs_left.statistics.bootstrap import Estimate, bootstrap_weights
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scores import (
     auc,
@@ -26,7 +28,7 @@ def pooled(context: EvaluationContext) -> list[dict[str, Any]]:
     """Return R^2, median relative error and AUC by lineage of the predictor of any target.
 
     R^2 of log(1 + R) and the error are those of rows that reach their target, AUC that of "reaches
-    it by the horizon" over all rows; every run weighs the same.
+    it by the horizon" over the runs unresolved at `LANDMARK`; every run weighs the same.
     """
     table = context.pooled
     if table is None:
@@ -38,13 +40,14 @@ def pooled(context: EvaluationContext) -> list[dict[str, Any]]:
 
 
 def _scores(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
-    reached = rows[rows["converged"]]
+    drawn = rows[rows["sampled"]]
+    reached = drawn[drawn["converged"]]
     return {
         "r2": _r2(context, reached),
         "median_relative_error": _median_error(reached),
         "auc": _auc(context, rows),
-        **counts(rows),
-        "share_reached": float(rows["converged"].mean()),
+        **counts(drawn),
+        "share_reached": float(drawn["converged"].mean()) if len(drawn) else None,
     }
 
 
@@ -65,10 +68,12 @@ def _median_error(rows: pd.DataFrame) -> float | None:
 
 
 def _auc(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, float | None]:
-    """Return the AUC of one row a run, its first drawn one: rows of a run are no fresh evidence."""
-    first = rows.sort_values("epoch").drop_duplicates("run_id")
+    """Return the AUC at `LANDMARK`, one row a run: rows of a run are no fresh evidence."""
+    first = rows[rows["epoch"] == LANDMARK].drop_duplicates("run_id")
     outcome = first["converged"].to_numpy()
     probability = first["p_converges"].to_numpy()
+    if np.unique(outcome).size < 2:
+        return entry_of(Estimate(np.nan, None))
     estimate = bootstrap_weights(
         lambda weight: auc(outcome, probability, weight),
         first["lineage_id"].to_numpy(str),

@@ -43,8 +43,8 @@ FOLDS = 5
 def study_spec(name: str = REGRESSOR) -> RegressorSpec:
     """Return a regressor as studies fit it: on the log of the epochs.
 
-    The log ratio to the epochs elapsed, on which models are fitted otherwise, would tell a study of
-    few features how many epochs have elapsed: measured on the neuron, distances to the end "alone"
+    Whatever scale the published model has: the log ratio to the epochs elapsed would tell a study
+    of few features how many have elapsed. Measured on the neuron, distances to the end "alone"
     would explain 80 % of the variance instead of 27 %.
     """
     spec = REGRESSORS[name]
@@ -64,6 +64,19 @@ def view_features(context: FamilyContext, view: View) -> tuple[str, ...]:
 def known_features(rows: pd.DataFrame, names: Iterable[str]) -> tuple[str, ...]:
     """Return the features that at least one of the rows knows."""
     return tuple(name for name in names if np.isfinite(rows[name].to_numpy(float)).any())
+
+
+def measured_rows(context: FamilyContext, rows: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Return the rows whose states were measured if a feature needs that, else all; a fresh index.
+
+    A share of the lineages is measured (`featurize.probed_share`); where nothing is known of the
+    others, a fit on all of them would say that the feature is worth little.
+    """
+    probed = {entry["name"] for entry in context.dictionary if entry["probed"]} & set(names)
+    if not probed:
+        return rows
+    known = np.isfinite(rows[sorted(probed)].to_numpy(float)).any(axis=1)
+    return rows[known].reset_index(drop=True)
 
 
 def group_features(context: FamilyContext, groups: Sequence[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from epochs_left.prediction.unlike import (
     outside_ranges,
     unseen_names,
 )
+from epochs_left.trajectories import GOAL_INPUTS
 
 
 class Status(StrEnum):
@@ -211,10 +212,11 @@ def _features(block: Block, predictor: Predictor) -> tuple[dict[str, FloatArray]
     for group in predictor.groups:
         known = np.ones(block.rows.shape, dtype=np.bool_)
         for name in group.requires:
-            known &= block.available.get(name, np.array(name in trajectories.inputs))
+            here = block.available.get(name, np.array(name in trajectories.inputs))
+            known &= here
+            complete &= here | (name in GOAL_INPUTS)
         for name in set(group.units) & set(features):
             features[name][~known] = np.nan
-        complete &= known
     return features, complete
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from epochs_left import __version__
+from epochs_left.arrays import FloatArray
 from epochs_left.prediction.training import (
     Examples,
     availabilities,
@@ -112,7 +113,6 @@ def bundle_of(
             if estimator is not None:
                 extension, data = dump_estimator(estimator)
                 files[estimator_stem(role, availability) + extension] = data
-    low, high = np.nanmin(examples.X, axis=0).tolist(), np.nanmax(examples.X, axis=0).tolist()
     manifest = BundleManifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=facts.bundle_id,
@@ -122,7 +122,7 @@ def bundle_of(
         scale=spec.scale,
         features=examples.names,
         target=facts.target,
-        ranges=dict(zip(examples.names, zip(low, high, strict=True), strict=True)),
+        ranges=dict(zip(examples.names, map(_range, examples.X.T), strict=True)),
         vocabulary=facts.vocabulary,
         must_state=MUST_STATE,
         residual_quantiles=quantiles,
@@ -132,6 +132,12 @@ def bundle_of(
         files={},
     )
     return manifest, files
+
+
+def _range(values: FloatArray) -> tuple[float, float]:
+    """Return the smallest and the largest value; 0 and 0 of a feature that no run knows."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
 
 
 def _reference(examples: Examples, root_seed: int) -> bytes:

@@ -248,6 +248,9 @@ def _predicts(bundle: Bundle, role: str, loss_only: BoolArray, jobs: int) -> Pre
     columns = int(loss_only.sum())
     reduced = _estimator(bundle, estimator_stem(role, "loss_only"), columns, jobs)
     if reduced is None:
+        of_the_loss = loss_only.any() and not loss_only.all()
+        if of_the_loss and bundle.manifest.view == View.CAUSAL.value:
+            raise _foreign(bundle.manifest, f"a file {estimator_stem(role, 'loss_only')}.*")
         missing = np.float32(np.nan)
         return {"all": complete, "loss_only": lambda X: complete(np.where(loss_only, X, missing))}
     return {"all": complete, "loss_only": lambda X: reduced(X[:, loss_only])}
@@ -258,6 +261,8 @@ def _estimator(bundle: Bundle, stem: str, n_features: int, jobs: int) -> Predict
     names = [name for name in bundle.files if Path(name).stem == stem]
     if not names:
         return None
+    if len(names) > 1:
+        raise ModelError(f"expected one file {stem}.*, got {names}; fit the bundle again")
     extension = Path(names[0]).suffix
     estimator = load_estimator(extension, bundle.files[names[0]])
     if estimator.n_features_in_ != n_features:
@@ -267,6 +272,11 @@ def _estimator(bundle: Bundle, stem: str, n_features: int, jobs: int) -> Predict
         )
     if "n_jobs" in estimator.get_params(deep=False):
         estimator.set_params(n_jobs=jobs)
+    kind = "classifier" if stem.startswith(CONVERGES) else "regressor"
+    if is_classifier(estimator) != (kind == "classifier"):
+        raise ModelError(
+            f"{names[0]}: expected a {kind}, got {type(estimator).__name__}; fit the bundle again"
+        )
     if is_classifier(estimator):
         return _row_by_row(extension, lambda X: estimator.predict_proba(X)[:, 1])
     return _row_by_row(extension, estimator.predict)

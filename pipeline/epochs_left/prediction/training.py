@@ -173,8 +173,8 @@ def out_of_fold(
     Parameters
     ----------
     settings
-        Number of folds, and how many of the row-wise ones are fitted: those are there to be
-        compared with, on rows with every input.
+        Number of folds, by lineage and row-wise alike; the latter are there to be compared with,
+        on rows with every input.
 
     Returns
     -------
@@ -184,9 +184,7 @@ def out_of_fold(
     seed = estimator_seed(root_seed, Purpose.FOLDS)
     splits = {
         "by lineage": grouped_folds(examples.lineage, settings.folds, seed),
-        "row-wise": row_wise_folds(examples.X.shape[0], settings.folds, seed)[
-            : settings.row_wise_folds
-        ],
+        "row-wise": row_wise_folds(examples.X.shape[0], settings.folds, seed),
     }
     folds = [
         _Fold(split=split, number=number, train=train, test=test)

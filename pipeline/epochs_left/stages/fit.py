@@ -15,6 +15,7 @@ from epochs_left.parallel import parallel_map
 from epochs_left.prediction.bundling import BundleFacts, build_bundle
 from epochs_left.prediction.training import (
     examples_of_view,
+    feature_names,
     fold_scores,
     out_of_fold,
     residual_quantiles,
@@ -30,6 +31,11 @@ from epochs_left.storage.tables import read_json, read_table, write_table
 
 #: Columns whose names a bundle remembers, to say when a run has another.
 LABELS = ("optimizer", "activation", "architecture")
+#: What is read of the examples besides the features that the regressor sees.
+_COLUMNS = (
+    *("family", "run_id", "lineage_id", "curve_id", *LABELS, "n_params"),
+    *("target_kind", "target", "epoch", "remaining", "converged", "locked", "sampled"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +86,16 @@ def main() -> None:
 
 def _fit(task: _Task) -> tuple[str, View, pa.Table]:
     """Fit one view of one family, save its bundle, return its out-of-fold predictions."""
-    table = read_table(FEATURES / task.family / "examples.parquet")
+    dictionary = read_json(FEATURES / task.family / "features.json")
+    names = feature_names(dictionary, task.spec, task.view)
+    table = read_table(FEATURES / task.family / "examples.parquet", [*_COLUMNS, *names])
     _require_distinct_curves(task.family, table)
     primary = pc.equal(table["target_kind"], TargetKind.EPSILON.value)
     table = table.filter(pc.and_(primary, pc.invert(table["locked"])))
     _require_lineages(task.family, table, task.settings.folds)
     # The last bits of a product of matrices depend on the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
-        return task.family, task.view, _fit_view(task, table)
+        return task.family, task.view, _fit_view(task, table, dictionary)
 
 
 def _require_distinct_curves(family: str, table: pa.Table) -> None:
@@ -113,9 +121,8 @@ def _require_lineages(family: str, table: pa.Table, folds: int) -> None:
         )
 
 
-def _fit_view(task: _Task, table: pa.Table) -> pa.Table:
+def _fit_view(task: _Task, table: pa.Table, dictionary: list[dict[str, Any]]) -> pa.Table:
     spec, root_seed = task.spec, task.root_seed
-    dictionary = read_json(FEATURES / task.family / "features.json")
     examples = examples_of_view(table, dictionary, spec, task.view)
     converged = examples.take(examples.converged)
     predictions = out_of_fold(spec, converged, task.settings, root_seed)

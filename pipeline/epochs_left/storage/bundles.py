@@ -55,6 +55,8 @@ class ResidualQuantiles:
             raise ValueError("levels, lower and upper must have the same length")
         if any(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False)):
             raise ValueError("levels must increase")
+        if any(a > b for a, b in zip(self.lower, self.upper, strict=True)):
+            raise ValueError("lower must be at most upper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class BundleManifest:
     schema_version
         Version of the tables and of this manifest (`schema.SCHEMA_VERSION`).
     bundle_id
-        ``"<regressor>-<view>"``, the folder's name.
+        ``"<regressor>/<family>-<view>"``, the path below the folder of models.
     view
         ``"oracle"`` or ``"causal"``.
     regressor, title

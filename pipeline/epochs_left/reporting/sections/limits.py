@@ -65,7 +65,7 @@ def _scope(cards: Row) -> tuple[str, str]:
     of_optimizers = [row for row in sweep if word(row.get("dimension")) == "optimizer"]
     optimizers = sorted({word(row.get("setting")) for row in of_optimizers} - {"unknown"})
     trained = f", trained by {joined(optimizers)}" if optimizers else ""
-    recorded = f" Runs of {joined(others)} are recorded, but no model learns from them yet."
+    recorded = f" Runs of {joined(others)} teach the pooled predictor at most."
     return (
         f"Fitted on {joined(fitted)} alone." if fitted else "Fitted on nothing.",
         f"The models have seen runs of {joined(fitted) or 'no family'}{trained}. Nothing here "

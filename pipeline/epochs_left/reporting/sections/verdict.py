@@ -65,11 +65,11 @@ def _sentence(scores: Sequence[Score], found: dict[str, Score]) -> str:
         view: grade(scoring.headline_score(scores, best).estimate["value"] or 0.0)
         for view, best in found.items()
     }
-    known_end = "Knowing where a run will end, we can predict its remaining epochs"
+    known_end = "Neuron family: knowing where a run will end, we predict its remaining epochs"
     if CAUSAL not in grades:
         return f"{known_end} {grades[ORACLE]}."
     if ORACLE not in grades:
-        return f"From a run's past alone we can predict its remaining epochs {grades[CAUSAL]}."
+        return f"Neuron family: we predict from the past alone {grades[CAUSAL]}."
     same = "just as well" if grades[ORACLE] == grades[CAUSAL] else grades[CAUSAL]
     return f"{known_end} {grades[ORACLE]}; from its past alone, {same}."
 
@@ -248,7 +248,7 @@ def _split_figure(by_split: dict[str, dict[str, Estimate]], found: dict[str, Sco
         "The same model, scored three ways",
         f"R² of log(1 + epochs remaining), each run weighing the same, with {CONFIDENCE}s over "
         "lineages. The model of each view was chosen by its score by lineage; the locked test "
-        "(a fifth of all lineages) was opened once, after that.",
+        "(a fifth of all lineages) is what no model was fitted on.",
         [
             panel(
                 "R² by split",

@@ -1,0 +1,112 @@
+"""The tables of figures in the README, from the results of the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from epochs_left.errors import DataError
+from epochs_left.regressors import REGRESSORS
+from epochs_left.schema import View
+
+Entry = Mapping[str, Any]
+
+_SPLITS = ("row-wise", "by lineage", "locked test")
+_SCORES, _FAMILIES = "scores", "families"
+#: What the table of families is about.
+_MODEL = "xgboost"
+
+
+def with_tables(page: str, metrics: Mapping[str, Any], results: Mapping[str, Entry]) -> str:
+    """Return a page with its two tables rewritten.
+
+    Parameters
+    ----------
+    page
+        Markdown with ``<!-- scores -->`` and ``<!-- families -->``, each before a table.
+    metrics
+        metrics.json of one family: R^2 by split and ``"<regressor>-<view>"``.
+    results
+        By family, scores.json as ``"scores"`` and ceiling.json as ``"ceiling"``.
+
+    Raises
+    ------
+    DataError
+        If the page has no such mark.
+    """
+    page = _replaced(page, _SCORES, score_table(metrics))
+    return _replaced(page, _FAMILIES, family_table(results))
+
+
+def score_table(metrics: Mapping[str, Any]) -> str:
+    """Return R^2 of every regressor in the causal view, the best first, baselines below."""
+    names = sorted(
+        (name for name, _ in REGRESSORS.items()),
+        key=lambda name: (
+            REGRESSORS[name].baseline,
+            -metrics["by lineage"][f"{name}-{View.CAUSAL.value}"],
+        ),
+    )
+    return _table(
+        ["model, causal view", *_SPLITS],
+        (
+            [_title(name), *(f"{metrics[split][f'{name}-causal']:.3f}" for split in _SPLITS)]
+            for name in names
+        ),
+    )
+
+
+def family_table(results: Mapping[str, Entry]) -> str:
+    """Return R^2 of gradient boosting by family, with intervals, and the ceiling."""
+    header = ["family", "converged runs", "causal", "row-wise", "oracle", "row-wise"]
+    return _table(
+        [*header, "ceiling of the causal view"],
+        (_family_row(family, found) for family, found in results.items()),
+    )
+
+
+def _family_row(family: str, found: Entry) -> list[str]:
+    row = [family, f"{_r2(found['scores'], View.CAUSAL, 'by lineage')['n_runs']:,}"]
+    for view in (View.CAUSAL, View.ORACLE):
+        row.append(_with_interval(_r2(found["scores"], view, "by lineage")))
+        row.append(f"{_r2(found['scores'], view, 'row-wise')['estimate']:.3f}")
+    return [*row, _with_interval(found["ceiling"]["ceiling"])]
+
+
+def _with_interval(found: Entry) -> str:
+    if found["lower"] is None:
+        return f"{found['estimate']:.3f}"
+    return f"{found['estimate']:.3f} ({found['lower']:.3f}-{found['upper']:.3f})"
+
+
+def _r2(scores: Sequence[Entry], view: View, split: str) -> Entry:
+    wanted = {
+        "model": _MODEL,
+        "view": view.value,
+        "split": split,
+        "scope": "all",
+        "scale": "log",
+        "weighting": "run",
+        "metric": "r2",
+    }
+    (entry,) = (e for e in scores if all(e[name] == value for name, value in wanted.items()))
+    return entry
+
+
+def _title(name: str) -> str:
+    spec = REGRESSORS[name]
+    return f"{spec.title} (baseline)" if spec.baseline else spec.title
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace(" --- ", "---") for line in lines)
+
+
+def _replaced(page: str, name: str, table: str) -> str:
+    mark = f"<!-- {name} -->\n"
+    before, found, after = page.partition(mark)
+    if not found:
+        raise DataError(f"expected the line {mark.strip()!r} before a table, got none; put it back")
+    rest = after.partition("\n\n")[2]
+    return f"{before}{mark}{table}\n\n{rest}"

@@ -1,0 +1,64 @@
+"""What a bundle must be made of before its predictor answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from epochs_left.errors import ModelError
+from epochs_left.prediction.predictor import predictor_of
+from epochs_left.storage.bundles import Bundle, ResidualQuantiles, load_bundle
+
+
+@pytest.fixture
+def bundle(models: Path) -> Bundle:
+    return load_bundle(models / "xgboost/neuron-causal")
+
+
+def with_files(bundle: Bundle, **changes: bytes | None) -> Bundle:
+    """Replace or drop files, named by their stem; all are UBJSON here."""
+    files = {**bundle.files, **{f"{stem}.ubj": data for stem, data in changes.items()}}
+    return Bundle(bundle.manifest, {n: data for n, data in files.items() if data is not None})
+
+
+@pytest.mark.parametrize(
+    ("role", "other", "expected"),
+    [
+        ("time", "converges", "expected a regressor, got XGBClassifier"),
+        ("converges", "time", "expected a classifier, got XGBRegressor"),
+        ("time_loss_only", "converges_loss_only", "expected a regressor"),
+    ],
+)
+def test_an_estimator_in_the_place_of_another_is_refused(
+    bundle: Bundle, role: str, other: str, expected: str
+) -> None:
+    swapped = with_files(bundle, **{role: bundle.files[f"{other}.ubj"]})
+    with pytest.raises(ModelError, match=expected):
+        predictor_of(swapped, level=0.9, jobs=1)
+
+
+@pytest.mark.parametrize("stem", ["time_loss_only", "converges_loss_only", "time"])
+def test_an_estimator_that_rows_would_need_is_missed(bundle: Bundle, stem: str) -> None:
+    with pytest.raises(ModelError, match=f"needs a file {stem}"):
+        predictor_of(with_files(bundle, **{stem: None}), level=0.9, jobs=1)
+
+
+def test_two_files_for_one_estimator_are_refused(bundle: Bundle) -> None:
+    doubled = Bundle(bundle.manifest, {**bundle.files, "time.skops": b""})
+    with pytest.raises(ModelError, match="expected one file time"):
+        predictor_of(doubled, level=0.9, jobs=1)
+
+
+def test_a_model_of_other_columns_is_refused(bundle: Bundle) -> None:
+    narrow = with_files(bundle, time=bundle.files["time_loss_only.ubj"])
+    with pytest.raises(ModelError, match="the manifest names"):
+        predictor_of(narrow, level=0.9, jobs=1)
+
+
+def test_an_interval_has_its_lower_end_below(bundle: Bundle) -> None:
+    known = bundle.manifest.residual_quantiles["all"]
+    with pytest.raises(ValueError, match="lower must be at most upper"):
+        replace(known, lower=known.upper, upper=known.lower)
+    assert isinstance(known, ResidualQuantiles)
