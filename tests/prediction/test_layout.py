@@ -51,6 +51,7 @@ def test_parameters_are_read_only_if_wanted() -> None:
         ),
         (["run_id", "a", "b"], DEFAULT, r"\['epoch', 'loss'\].*; rename them or pass --time-col"),
         (["epoch", "loss", "job"], ColumnChoice(run="jobs"), r"\['jobs'\].*--run-column job$"),
+        (["# epoch", "loss"], DEFAULT, r"pass --time-column '# epoch'$"),
         (["epoch"], DEFAULT, r"\['loss'\], found \['epoch'\]; .* pass --metric NAME$"),
         ([f"c{i}" for i in range(20)], DEFAULT, r"'c7'\] and 12 more; "),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -136,7 +137,8 @@ def _require(needed: Mapping[str, str | None], columns: Sequence[str], free: Seq
     if not missing:
         return
     candidates = list(free or columns)
-    flags = [f"{flag} {_nearest(name, candidates) or 'NAME'}" for flag, name in missing.items()]
+    nearest = {flag: _nearest(name, candidates) or "NAME" for flag, name in missing.items()}
+    flags = [f"{flag} {shlex.quote(name)}" for flag, name in nearest.items()]
     shown = repr(candidates[:_SHOWN_COLUMNS])
     more = len(candidates) - _SHOWN_COLUMNS
     raise DataError(
