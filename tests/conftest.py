@@ -72,7 +72,13 @@ SMALL: dict[str, Any] = {
     "featurize": {"epochs_per_run": 5},
     "branch": {"states": 3, "branches": 3},
     "pool": {"families": ["neuron", "curve_prior"], "runs_per_family": 40, "folds": 2},
-    "fit": {"regressors": ["linear", "xgboost"], "families": ["neuron"], "folds": 3},
+    "fit": {
+        "regressors": ["linear", "xgboost"],
+        "baselines": ["theory"],
+        "families": ["neuron"],
+        "folds": 3,
+        "row_wise_folds": 2,
+    },
     "evaluate": {
         "bootstrap_replicates": 100,
         "bootstrap_refits": 10,
@@ -129,6 +135,7 @@ STAGES = [
     ("featurize", "curve_prior"),
     ("fit", "linear"),
     ("fit", "xgboost"),
+    ("fit", "baselines"),
     ("pool",),
     ("evaluate",),
     ("report",),

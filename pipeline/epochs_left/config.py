@@ -137,11 +137,19 @@ class FitSettings:
     """Cross-validation and fitting."""
 
     regressors: tuple[str, ...]
+    baselines: tuple[str, ...]
     families: tuple[str, ...]
     folds: int
+    row_wise_folds: int
 
     def __post_init__(self) -> None:
         check_range("folds", self.folds, 2, 100)
+        check_range("row_wise_folds", self.row_wise_folds, 1, self.folds)
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Names of everything that is fitted: regressors first, then what they have to beat."""
+        return (*self.regressors, *self.baselines)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """dvc.yaml against the code: a stage depends on what it imports, no less and no more."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,16 @@ def stages() -> dict[str, Any]:
 STAGES = stages()
 
 
+def module_of(stage: str) -> str:
+    """The module that a stage runs; fit and fit_baselines run the same."""
+    (name,) = re.findall(r"epochs_left\.stages (\w+)", STAGES[stage]["cmd"])
+    return str(name)
+
+
 def imported_modules(stage: str) -> set[str]:
     graph = grimp.build_graph("epochs_left")
     found: set[str] = set()
-    to_visit = [f"epochs_left.stages.{stage}", "epochs_left.stages.__main__"]
+    to_visit = [f"epochs_left.stages.{module_of(stage)}", "epochs_left.stages.__main__"]
     while to_visit:
         module = to_visit.pop()
         if module in found:
@@ -74,16 +81,25 @@ def test_a_stage_depends_on_exactly_what_it_imports(stage: str) -> None:
     assert code_dependencies(stage) == wanted
 
 
-def test_fit_depends_on_its_own_regressor_and_the_shared_files() -> None:
-    deps = {dep.removeprefix(PACKAGE) for dep in STAGES["fit"]["deps"]}
+@pytest.mark.parametrize(
+    ("stage", "own"),
+    [
+        ("fit", {FIT_READS}),
+        (
+            "fit_baselines",
+            {f"regressors/{name}.py" for name, spec in REGRESSORS.items() if spec.baseline},
+        ),
+    ],
+)
+def test_fit_depends_on_its_own_regressors_and_the_shared_files(stage: str, own: set[str]) -> None:
+    deps = {dep.removeprefix(PACKAGE) for dep in STAGES[stage]["deps"]}
     shared = {
         f"regressors/{name}.py"
         for name in module_names("epochs_left.regressors")
         if name.startswith("_")
     }
-    assert {dep for dep in deps if dep.startswith("regressors")} == shared | {
-        "regressors/__init__.py",
-        FIT_READS,
+    assert {dep for dep in deps if dep.startswith("regressors")} == shared | own | {
+        "regressors/__init__.py"
     }
 
 
@@ -97,9 +113,11 @@ def test_every_output_is_a_child_of_a_products_folder() -> None:
 
 
 def test_params_name_every_registered_regressor() -> None:
-    """dvc.yaml makes a stage of each name in the list; a forgotten one would never be fitted."""
-    params = load_params(ROOT / "pipeline/params.yaml")
-    assert sorted(params["fit"]["regressors"]) == list(REGRESSORS)
+    """What is in neither list would never be fitted."""
+    fit = load_params(ROOT / "pipeline/params.yaml")["fit"]
+    baselines = [name for name, spec in REGRESSORS.items() if spec.baseline]
+    assert sorted(fit["baselines"]) == baselines
+    assert sorted(fit["regressors"] + baselines) == list(REGRESSORS)
 
 
 def test_every_workload_has_its_parameters() -> None:

@@ -353,6 +353,22 @@ def test_a_state_is_measured_where_it_has_an_example(small_store: RunStore) -> N
     assert checked > 200
 
 
+def test_what_measures_a_state_is_not_told_how_its_run_ended(small_store: RunStore) -> None:
+    """A forecast with the run's last epoch as its horizon would be a leak that scores well."""
+    known = set(small_store.runs().column_names)
+    asked = []
+
+    def probe(states: StateTable) -> dict[str, np.ndarray]:
+        asked.append(set(states.runs.column_names))
+        return norms(states)
+
+    table_of(small_store, recipe(probe=probe))
+    assert asked
+    ends = {"outcome", "outcome_epoch", "final_loss", "final_grad_norm"}
+    assert ends <= known
+    assert all(columns == known - ends for columns in asked)
+
+
 def test_a_curve_has_an_id_of_its_own_and_one_that_never_moves_none(
     small_store: RunStore, frame: pd.DataFrame
 ) -> None:

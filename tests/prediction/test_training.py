@@ -36,7 +36,9 @@ from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import error_sums, r2
 from epochs_left.storage.bundles import load_bundle, save_bundle
 
-SETTINGS = FitSettings(regressors=("linear",), families=("neuron",), folds=3)
+SETTINGS = FitSettings(
+    regressors=("linear",), baselines=(), families=("neuron",), folds=3, row_wise_folds=3
+)
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
 N_LINEAGES, N_ROWS = 60, 6

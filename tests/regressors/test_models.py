@@ -44,7 +44,7 @@ def test_trees_recover_a_step_and_an_interaction(name: str) -> None:
         return np.where(x[:, 0] * x[:, 1] > 0, 2.0, -2.0)
 
     error = predict_new(name, X, law(X), new) - law(new)
-    assert np.mean(abs(error) < 0.5) > 0.9
+    assert np.mean(abs(error) < 0.5) > 0.85
 
 
 @pytest.mark.parametrize("name", ["linear", "log_linear", "polynomial"])

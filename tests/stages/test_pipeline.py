@@ -17,16 +17,17 @@ import pytest
 from epochs_left.errors import DataError
 from epochs_left.evaluation import ALL, EACH, RESULTS
 from epochs_left.features import FEATURE_GROUPS
-from epochs_left.schema import TargetKind, View
+from epochs_left.regressors import REGRESSORS, RegressorSpec
+from epochs_left.schema import TargetKind
 from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_result, read_table, result_files, write_table
 
-REGRESSORS = ("linear", "xgboost")
+FITTED = [REGRESSORS[name] for name in ("linear", "xgboost", "theory")]
 FAMILY = "neuron"
-MODELS = [f"{name}-{view.value}" for name in REGRESSORS for view in View]
-BUNDLES = [f"{name}/{FAMILY}-{view.value}" for name in REGRESSORS for view in View]
+MODELS = [f"{spec.name}-{view.value}" for spec in FITTED for view in spec.views]
+BUNDLES = [f"{spec.folder}/{FAMILY}-{view.value}" for spec in FITTED for view in spec.views]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_locked_lineages_are_never_learnt_from(
 ) -> None:
     locked = set(examples.loc[examples["locked"], "lineage_id"])
     assert locked
-    for name in (*REGRESSORS, "pooled"):
+    for name in (*(str(spec.folder) for spec in FITTED), "pooled"):
         rows = read_table(pipeline_folder / "models" / name / "out_of_fold.parquet")
         lineages = set(rows["lineage_id"].to_pylist())
         assert not locked & lineages
@@ -114,18 +115,19 @@ def test_a_causal_bundle_has_causal_features_alone(
     assert {views[name] for name in manifest.features} == expected
 
 
-@pytest.mark.parametrize("name", REGRESSORS)
+@pytest.mark.parametrize("spec", FITTED, ids=lambda spec: spec.name)
 def test_out_of_fold_rows_carry_the_truth(
-    pipeline_folder: Path, examples: pd.DataFrame, name: str
+    pipeline_folder: Path, examples: pd.DataFrame, spec: RegressorSpec
 ) -> None:
-    rows = read_table(pipeline_folder / "models" / name / "out_of_fold.parquet").to_pandas()
+    rows = read_table(pipeline_folder / "models" / spec.folder / "out_of_fold.parquet").to_pandas()
     examples = examples[examples["target_kind"] == TargetKind.EPSILON]
     truth = examples.set_index(["run_id", "epoch"])["remaining"]
     keys = pd.MultiIndex.from_frame(rows[["run_id", "epoch"]])
     np.testing.assert_array_equal(rows["remaining"], truth.loc[keys])
     grouped = rows[(rows["split"] == "by lineage") & (rows["availability"] == "all")]
     drawn = examples[~examples["locked"] & examples["sampled"] & examples["converged"]]
-    for view in View:
+    assert set(rows["view"]) == {view.value for view in spec.views}
+    for view in spec.views:
         found = grouped[grouped["view"] == view.value]
         assert sorted(zip(found["run_id"], found["epoch"], strict=True)) == sorted(
             zip(drawn["run_id"], drawn["epoch"], strict=True)
@@ -151,7 +153,7 @@ def test_metrics_name_every_model_and_split(pipeline_folder: Path) -> None:
     for split in ("by lineage", "row-wise", "locked test"):
         assert set(metrics[FAMILY][split]) == set(MODELS)
     coverage = metrics[FAMILY]["coverage of 90% intervals, all"]
-    assert set(coverage) == {f"{name}-causal" for name in REGRESSORS}
+    assert set(coverage) == {f"{spec.name}-causal" for spec in FITTED}
     assert all(0 <= share <= 1 for share in coverage.values())
 
 
@@ -182,9 +184,14 @@ def planted_twin(table: pa.Table, *, lineages: bool) -> tuple[pa.Table, set[str]
     return planted, {first["run_id"], other["run_id"]}
 
 
+@pytest.mark.parametrize("stage", [("fit", "linear"), ("pool",)], ids=["fit", "pool"])
 @pytest.mark.parametrize("lineages", [True, False])
 def test_a_trajectory_that_lineages_share_stops_the_fit(
-    pipeline_folder: Path, run_stage_in: Callable[..., None], tmp_path: Path, lineages: bool
+    pipeline_folder: Path,
+    run_stage_in: Callable[..., None],
+    tmp_path: Path,
+    lineages: bool,
+    stage: tuple[str, ...],
 ) -> None:
     """Folds by lineage would have it in training and in test; runs of one lineage may be alike."""
     for name in ("pipeline", "data"):
@@ -194,12 +201,12 @@ def test_a_trajectory_that_lineages_share_stops_the_fit(
     table, twins = planted_twin(read_table(path), lineages=lineages)
     write_table(path, [table])
     if not lineages:
-        run_stage_in(tmp_path, "fit", "linear")
+        run_stage_in(tmp_path, *stage)
         return
     with pytest.raises(DataError, match="expected loss curves that differ between lineages") as e:
-        run_stage_in(tmp_path, "fit", "linear")
+        run_stage_in(tmp_path, *stage)
     assert all(run_id in str(e.value) for run_id in twins)
-    assert not (tmp_path / "models" / "linear").exists()
+    assert not (tmp_path / "models").exists()
 
 
 def test_running_a_stage_again_gives_the_same_bytes(

@@ -7,7 +7,14 @@ import pytest
 import statsmodels.api as sm
 
 from epochs_left.statistics import linear_inference
-from epochs_left.statistics.linear_inference import cluster_wald, likelihood_ratio
+from epochs_left.statistics.linear_inference import (
+    ClusterWald,
+    Coefficients,
+    LikelihoodRatio,
+    cluster_covariance,
+    coefficients,
+    least_squares,
+)
 
 Data = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -28,6 +35,34 @@ def clustered(seed: int, n_clusters: int = 40) -> Data:
     return X, 1 + within + 0.3 * between[0] + noise, cluster
 
 
+def cluster_wald(
+    X: np.ndarray,
+    y: np.ndarray,
+    cluster: np.ndarray,
+    tested: list[int],
+    weight: np.ndarray | None = None,
+) -> ClusterWald:
+    fit = least_squares(X, y, weight)
+    return linear_inference.cluster_wald(fit, cluster_covariance(fit, cluster), tested)
+
+
+def robust_coefficients(
+    X: np.ndarray,
+    y: np.ndarray,
+    cluster: np.ndarray,
+    weight: np.ndarray | None = None,
+    level: float = 0.95,
+) -> Coefficients:
+    fit = least_squares(X, y, weight)
+    return coefficients(fit, cluster_covariance(fit, cluster), level=level)
+
+
+def likelihood_ratio(
+    X: np.ndarray, y: np.ndarray, tested: list[int], weight: np.ndarray | None = None
+) -> LikelihoodRatio:
+    return linear_inference.likelihood_ratio(least_squares(X, y, weight), tested)
+
+
 def weights(seed: int, n: int, weighted: bool) -> np.ndarray | None:
     return rng(seed + 100).uniform(0.2, 2, size=n) if weighted else None
 
@@ -37,16 +72,17 @@ def weights(seed: int, n: int, weighted: bool) -> np.ndarray | None:
 def test_cluster_wald_agrees_with_statsmodels(seed: int, weighted: bool) -> None:
     X, y, cluster = clustered(seed)
     weight = weights(seed, y.size, weighted)
-    ours = cluster_wald(X, y, cluster, [2, 3], weight, level=0.9)
+    ours = cluster_wald(X, y, cluster, [2, 3], weight)
+    found = robust_coefficients(X, y, cluster, weight, level=0.9)
     reference = sm.WLS(y, X, weights=1.0 if weight is None else weight).fit(
         cov_type="cluster", cov_kwds={"groups": cluster}, use_t=True
     )
     joint = reference.wald_test(np.eye(4)[2:], use_f=True, scalar=True)
     assert (ours.statistic, ours.p_value) == pytest.approx((joint.statistic, joint.pvalue))
     assert (ours.df, ours.df_residual) == (joint.df_num, joint.df_denom)
-    assert ours.coefficients.estimate == pytest.approx(reference.params)
-    assert ours.coefficients.standard_error == pytest.approx(reference.bse)
-    interval = np.column_stack([ours.coefficients.lower, ours.coefficients.upper])
+    assert found.estimate == pytest.approx(reference.params)
+    assert found.standard_error == pytest.approx(reference.bse)
+    interval = np.column_stack([found.lower, found.upper])
     assert interval == pytest.approx(reference.conf_int(alpha=0.1))
 
 
@@ -69,9 +105,10 @@ def test_likelihood_ratio_agrees_with_statsmodels(seed: int, weighted: bool) -> 
 def test_one_coefficient_is_tested_as_its_t_ratio(seed: int) -> None:
     X, y, cluster = clustered(seed)
     test = cluster_wald(X, y, cluster, [2])
-    ratio = test.coefficients.estimate[2] / test.coefficients.standard_error[2]
+    found = robust_coefficients(X, y, cluster)
+    ratio = found.estimate[2] / found.standard_error[2]
     assert test.statistic == pytest.approx(ratio**2)
-    excludes_zero = test.coefficients.lower[2] * test.coefficients.upper[2] > 0
+    excludes_zero = found.lower[2] * found.upper[2] > 0
     assert excludes_zero == (test.p_value < 0.05)
 
 
@@ -81,12 +118,14 @@ def test_blocks_row_order_and_cluster_names_change_nothing(
 ) -> None:
     X, y, cluster = clustered(seed)
     whole, ratio = cluster_wald(X, y, cluster, [2, 3]), likelihood_ratio(X, y, [2, 3])
+    errors = robust_coefficients(X, y, cluster).standard_error
     monkeypatch.setattr(linear_inference, "BLOCK_ROWS", 7)
     order = rng(seed).permutation(y.size)
     names = np.array([f"lineage-{code}" for code in cluster], dtype=object)
     shuffled = cluster_wald(X[order], y[order], names[order], [3, 2])
     assert shuffled.statistic == pytest.approx(whole.statistic)
-    assert shuffled.coefficients.standard_error == pytest.approx(whole.coefficients.standard_error)
+    again = robust_coefficients(X[order], y[order], names[order]).standard_error
+    assert again == pytest.approx(errors)
     assert likelihood_ratio(X[order], y[order], [3, 2]).statistic == pytest.approx(ratio.statistic)
 
 
@@ -177,9 +216,9 @@ def test_without_residuals_there_is_no_test() -> None:
         ({"tested": [1, 1]}, "twice"),
         ({"y": np.full(5, np.nan)}, "finite"),
         ({"weight": np.zeros(5)}, "weights"),
-        ({"cluster": np.zeros(5)}, "1 clusters cannot test 1"),
+        ({"cluster": np.zeros(5)}, "at least two clusters"),
+        ({"cluster": np.arange(5) > 2, "tested": [0, 1]}, "2 clusters cannot test 2"),
         ({"X": np.ones((5, 5))}, "more rows than columns"),
-        ({"level": 1.0}, "level"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
@@ -188,3 +227,8 @@ def test_arguments_that_make_no_sense_are_refused(change: dict[str, object], mes
     arguments = {"X": X, "y": y, "cluster": np.arange(5), "tested": [1]}
     with pytest.raises(ValueError, match=message):
         cluster_wald(**(arguments | change))  # type: ignore[arg-type]
+
+
+def test_a_level_outside_0_and_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="level"):
+        robust_coefficients(*clustered(0), level=1.0)

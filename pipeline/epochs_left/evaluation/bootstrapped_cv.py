@@ -121,9 +121,9 @@ def bootstrapped_cv(context: FamilyContext) -> list[dict[str, Any]]:
     drawn = resampled_lineages(context, context.training["lineage_id"].nunique())
     entries = []
     for view in View:
-        again = [name for name in context.regressors if name in LEAST_SQUARES]
+        again = [name for name in context.models_of(view) if name in LEAST_SQUARES]
         refitted = dict(zip(again, _refitted(context, view, again, drawn), strict=True))
-        for name in context.regressors:
+        for name in context.models_of(view):
             found = refitted.get(name) or _conditional(context, rows, name, view)
             entries.append({"model": name, "view": view.value, **found})
     return entries

@@ -45,7 +45,7 @@ def comparisons(context: FamilyContext) -> list[dict[str, Any]]:
 
 
 def _of_view(context: FamilyContext, rows: HeldOut, view: View) -> list[dict[str, Any]]:
-    keys = [(name, view) for name in context.regressors]
+    keys = [(name, view) for name in context.models_of(view)]
     pairs = list(combinations(range(len(keys)), 2))
     errors = [fold_errors(rows, key) for key in keys]
     densities = [run_densities(context, rows, key) for key in keys]

@@ -120,8 +120,17 @@ class FamilyContext:
 
     @cached_property
     def models(self) -> list[ModelKey]:
-        """Every fitted (regressor, view)."""
-        return [(name, view) for view in View for name in self.regressors]
+        """Every fitted (regressor, view); baselines in the causal one alone."""
+        return [
+            (name, view)
+            for view in View
+            for name in self.regressors
+            if view in self.spec(name).views
+        ]
+
+    def models_of(self, view: View) -> list[str]:
+        """Return the names of the regressors that are fitted in a view."""
+        return [name for name, of_model in self.models if of_model is view]
 
     def spec(self, name: str) -> RegressorSpec:
         """Return a regressor's entry in the registry."""
@@ -132,7 +141,7 @@ class FamilyContext:
         """The loaded bundles, by model."""
         return {
             (name, view): predictor_of(
-                load_bundle(self.models_folder / name / f"{self.family}-{view.value}"),
+                load_bundle(self._fitted(name) / f"{self.family}-{view.value}"),
                 level=LEVEL,
                 jobs=1,
                 views=(View.CAUSAL, View.ORACLE),
@@ -170,8 +179,11 @@ class FamilyContext:
         known = truth[["lineage_id", "remaining", "fold"]]
         return pd.concat([known, *frames], axis=1).sort_index().reset_index()
 
+    def _fitted(self, name: str) -> Path:
+        return self.models_folder / self.spec(name).folder
+
     def _predictions(self, name: str, view: View) -> pd.DataFrame:
-        path = self.models_folder / name / "out_of_fold.parquet"
+        path = self._fitted(name) / "out_of_fold.parquet"
         table: pd.DataFrame = read_table(path).to_pandas()
         of_family = (table["family"] == self.family) & (table["view"] == view.value)
         return table[of_family & (table["availability"] == "all")]

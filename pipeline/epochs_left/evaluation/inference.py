@@ -19,7 +19,15 @@ from epochs_left.evaluation.refits import view_features
 from epochs_left.schema import View
 from epochs_left.statistics.comparisons import holm
 from epochs_left.statistics.folds import run_weights
-from epochs_left.statistics.linear_inference import cluster_wald, likelihood_ratio
+from epochs_left.statistics.linear_inference import (
+    ClusterCovariance,
+    LeastSquaresFit,
+    cluster_covariance,
+    cluster_wald,
+    coefficients,
+    least_squares,
+    likelihood_ratio,
+)
 
 #: Level of the tests, family-wise over the groups of a view.
 ALPHA = 0.05
@@ -68,6 +76,16 @@ class _Model:
         if n_lineages >= LINEAGES_PER_COLUMN * n_columns:
             return None
         return f"{n_lineages} lineages are too few for {n_columns} columns"
+
+    @cached_property
+    def fit(self) -> LeastSquaresFit:
+        """The fit that all groups are tested on."""
+        return least_squares(self.X, self.y, self.weight)
+
+    @cached_property
+    def covariance(self) -> ClusterCovariance:
+        """Covariance of its coefficients, lineages as clusters."""
+        return cluster_covariance(self.fit, self.lineage)
 
     @cached_property
     def effective_lineages(self) -> FloatArray:
@@ -133,7 +151,7 @@ def _coefficients(model: _Model) -> list[dict[str, Any]]:
     """Return the change of log(1 + R) for one standard deviation of each feature."""
     if model.note:
         return []
-    found = cluster_wald(model.X, model.y, model.lineage, [0], model.weight).coefficients
+    found = coefficients(model.fit, model.covariance)
     entries = []
     for i, name in enumerate(("(intercept)", *model.names)):
         rests_on = float(model.effective_lineages[i])
@@ -162,8 +180,8 @@ def _test(model: _Model, group: str) -> dict[str, Any]:
     note = model.note or _few_lineages(model, tested)
     if note:
         return {**entry, "note": note}
-    wald = cluster_wald(model.X, model.y, model.lineage, tested, model.weight)
-    ratio = likelihood_ratio(model.X, model.y, tested, model.weight)
+    wald = cluster_wald(model.fit, model.covariance, tested)
+    ratio = likelihood_ratio(model.fit, tested)
     return {
         **entry,
         "wald": {

@@ -119,12 +119,15 @@ def out_of_fold(
     rows: pd.DataFrame,
     spec: RegressorSpec | None = None,
     *,
+    folds: int = FOLDS,
     unseen: BoolArray | None = None,
 ) -> FloatArray:
     """Return predicted epochs of ``rows`` by models that have not seen their lineage.
 
     Parameters
     ----------
+    folds
+        Number of folds, each a fit.
     unseen
         Rows that no model may see, and the only ones to predict, shape ``(n,)``; None predicts all
         rows, by models that have seen those of other lineages.
@@ -134,7 +137,7 @@ def out_of_fold(
     Shape ``(n,)``, NaN where nothing was asked.
     """
     seed = estimator_seed(context.root_seed, Purpose.FOLDS)
-    splits = grouped_folds(rows["lineage_id"].to_numpy(), FOLDS, seed)
+    splits = grouped_folds(rows["lineage_id"].to_numpy(), folds, seed)
     if unseen is not None:
         splits = [(train[~unseen[train]], test[unseen[test]]) for train, test in splits]
     splits = [(train, test) for train, test in splits if test.size]
@@ -146,14 +149,18 @@ def out_of_fold(
 
 
 def left_out(
-    context: FamilyContext, names: Sequence[str], rows: pd.DataFrame, group: BoolArray
+    context: FamilyContext,
+    names: Sequence[str],
+    rows: pd.DataFrame,
+    group: BoolArray,
+    folds: int = FOLDS,
 ) -> FloatArray:
     """Return predicted epochs of the rows of a group by models that have seen none of it.
 
     Nor of their lineage. Leaving out every lineage with a run in the group instead would leave
     little to train on: the runs of a lineage differ in optimizer, rate and order.
     """
-    return out_of_fold(context, names, rows, unseen=group)[group]
+    return out_of_fold(context, names, rows, folds=folds, unseen=group)[group]
 
 
 def log_r2(

@@ -57,6 +57,10 @@ RUN_COLUMNS = (
     "outcome",
 )
 
+#: Columns of the runs that say how they ended: what measures a state is not given them, so that no
+#: mistake there can tell a causal feature of the end.
+OUTCOME_COLUMNS = ("outcome", "outcome_epoch", "final_loss", "final_grad_norm")
+
 #: Settings of a run that feature groups may ask for, by the column that they stand in.
 _SETTINGS = {
     **{name: name for name in ("lr", "momentum", "weight_decay", "batch_size", "n_examples")},
@@ -79,7 +83,7 @@ class StateTable:
     Attributes
     ----------
     runs
-        The row of runs.parquet of each state, n rows.
+        The row of runs.parquet of each state, n rows, without `OUTCOME_COLUMNS`.
     params, start, previous, final
         theta_t, theta_0, theta_{t-1} (theta_0 at epoch 0) and theta_T, shape ``(n, P)``, float32.
     """
@@ -279,7 +283,7 @@ class _Block:
         final = params[self._starts + self.lengths - 1]
         found = probe(
             StateTable(
-                runs=self.runs.take(cells.row),
+                runs=self.runs.drop_columns(list(OUTCOME_COLUMNS)).take(cells.row),
                 params=params[first + cells.epoch],
                 start=params[first],
                 previous=params[first + np.maximum(cells.epoch - 1, 0)],

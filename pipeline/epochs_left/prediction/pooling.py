@@ -21,6 +21,7 @@ from epochs_left.config import PoolSettings
 from epochs_left.parallel import Progress, no_progress, parallel_map
 from epochs_left.prediction.bundling import BundleFacts, Models, bundle_of
 from epochs_left.prediction.training import (
+    LABELS,
     Examples,
     availabilities,
     estimator_seed,
@@ -46,8 +47,6 @@ LANDMARK = 10
 PRIOR = "curve_prior"
 #: Training material of the two predictors that are compared.
 WITH_PRIOR, REAL_ALONE = "with the curve prior", "real runs alone"
-#: Names of labels that a bundle remembers, to say when a run has another.
-_LABELS = ("optimizer", "activation", "architecture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def pooled_examples(
     rows = table.filter(pa.array(kept))
     found = examples_of_view(rows, dictionary, SPEC, View.CAUSAL)
     names = ["family", "run_id", "lineage_id", "target_kind", "target", "plateau", "epoch"]
-    keys = rows.select([*names, "remaining", "converged", "sampled", *_LABELS]).to_pandas()
+    keys = rows.select([*names, "remaining", "converged", "sampled", *LABELS]).to_pandas()
     goal = keys["run_id"] + "/" + keys["target_kind"]
     run = np.unique(goal.to_numpy(str), return_inverse=True)[1]
     fields = {name: getattr(found, name) for name in found.__dataclass_fields__}
@@ -165,7 +164,7 @@ def out_of_fold(
 
 def _predict_fold(pool: PoolExamples, root_seed: int, fold: _Fold) -> tuple[int, pa.Table]:
     examples = pool.examples
-    keys = pool.keys.iloc[fold.test].drop(columns=list(_LABELS))
+    keys = pool.keys.iloc[fold.test].drop(columns=list(LABELS))
     parts = []
     for availability, models in _fit(pool, fold.train, root_seed).items():
         X = examples.inputs(availability)[fold.test]
@@ -223,7 +222,7 @@ def build_pooled_bundle(
         BundleFacts(
             bundle_id="pooled/causal",
             target=float(real.loc[real["target_kind"] == TargetKind.EPSILON.value, "target"].max()),
-            vocabulary={name: tuple(sorted(real[name].unique())) for name in _LABELS},
+            vocabulary={name: tuple(sorted(real[name].unique())) for name in LABELS},
             training={
                 "families": sorted(data_sha256),
                 "data_sha256": dict(sorted(data_sha256.items())),

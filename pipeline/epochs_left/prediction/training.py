@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.config import FitSettings
+from epochs_left.errors import DataError
 from epochs_left.regressors import RegressorSpec
 from epochs_left.regressors._converges import build_converges_classifier
 from epochs_left.regressors._fitting import fit_weighted
@@ -26,6 +27,9 @@ from epochs_left.storage.bundles import ResidualQuantiles
 #: Weight of a run's landmark rows together, its drawn rows having 1. Without landmarks the first
 #: epochs are learnt badly; at full weight they bias the predictions for all the others.
 LANDMARK_WEIGHT = 0.2
+
+#: Columns whose names a bundle remembers, to say when a run has another.
+LABELS = ("optimizer", "activation", "architecture")
 
 #: Which inputs a prediction had: everything that the bundle knows, or the loss curve alone.
 AVAILABILITIES = ("all", "loss_only")
@@ -150,6 +154,19 @@ def feature_names(
     )
 
 
+def require_distinct_curves(family: str, table: pa.Table) -> None:
+    """Raise DataError if lineages share a run, which training and test would then share too."""
+    runs = table.select(["curve_id", "run_id", "lineage_id"]).to_pandas().dropna()
+    first = runs.drop_duplicates(["curve_id", "lineage_id"])
+    twins = first[first.duplicated("curve_id", keep=False)].sort_values("curve_id")
+    if len(twins):
+        one, other = (f"{run.run_id} (lineage {run.lineage_id})" for run in twins[:2].itertuples())
+        raise DataError(
+            f"family {family}: expected loss curves that differ between lineages, got the same for "
+            f"runs {one} and {other}; remove one of them or give them one lineage"
+        )
+
+
 def _codes(table: pa.Table, name: str) -> IntArray:
     return np.unique(table[name].to_numpy(zero_copy_only=False), return_inverse=True)[1]
 
@@ -173,8 +190,8 @@ def out_of_fold(
     Parameters
     ----------
     settings
-        Number of folds, by lineage and row-wise alike; the latter are there to be compared with,
-        on rows with every input.
+        Number of folds by lineage, and how many of as many row-wise ones are predicted: they are
+        there to be compared with, on rows with every input, and a random part of them will do.
 
     Returns
     -------
@@ -184,7 +201,9 @@ def out_of_fold(
     seed = estimator_seed(root_seed, Purpose.FOLDS)
     splits = {
         "by lineage": grouped_folds(examples.lineage, settings.folds, seed),
-        "row-wise": row_wise_folds(examples.X.shape[0], settings.folds, seed),
+        "row-wise": row_wise_folds(examples.X.shape[0], settings.folds, seed)[
+            : settings.row_wise_folds
+        ],
     }
     folds = [
         _Fold(split=split, number=number, train=train, test=test)

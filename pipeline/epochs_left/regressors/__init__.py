@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sklearn.base import RegressorMixin
 
 from epochs_left.registry import Registry
+from epochs_left.schema import View
 
 Build = Callable[[int], RegressorMixin]
+
+#: The stage that fits all baselines, and the folder that it writes.
+BASELINES = "baselines"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,16 @@ class RegressorSpec:
     columns: tuple[str, ...] | None
     baseline: bool
     build: Build
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that it is fitted in; baselines know nothing of the end."""
+        return (View.CAUSAL,) if self.baseline else tuple(View)
+
+    @property
+    def folder(self) -> Path:
+        """Where its bundles and predictions lie, below ``models``."""
+        return Path(BASELINES, self.name) if self.baseline else Path(self.name)
 
 
 REGRESSORS: Registry[RegressorSpec] = Registry("regressor", __name__)

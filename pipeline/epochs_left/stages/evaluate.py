@@ -64,7 +64,7 @@ def _context() -> EvaluationContext:
             family=name,
             settings=settings,
             root_seed=root_seed,
-            regressors=fit.regressors,
+            regressors=fit.fitted,
             runs_folder=RUNS,
             branches_folder=BRANCHES,
             features_folder=FEATURES,

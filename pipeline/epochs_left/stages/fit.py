@@ -1,4 +1,4 @@
-"""Stage fit: out-of-fold predictions and a bundle a view and family, for one regressor."""
+"""Stage fit: out-of-fold predictions and a bundle a view and family, for a regressor."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from epochs_left.errors import DataError
 from epochs_left.parallel import parallel_map
 from epochs_left.prediction.bundling import BundleFacts, build_bundle
 from epochs_left.prediction.training import (
+    LABELS,
     examples_of_view,
     feature_names,
     fold_scores,
     out_of_fold,
+    require_distinct_curves,
     residual_quantiles,
 )
-from epochs_left.regressors import REGRESSORS, RegressorSpec
+from epochs_left.regressors import BASELINES, REGRESSORS, RegressorSpec
 from epochs_left.schema import TargetKind, View
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FEATURES, MODELS, RUNS
@@ -29,8 +31,6 @@ from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_table, write_table
 
-#: Columns whose names a bundle remembers, to say when a run has another.
-LABELS = ("optimizer", "activation", "architecture")
 #: What is read of the examples besides the features that the regressor sees.
 _COLUMNS = (
     *("family", "run_id", "lineage_id", "curve_id", *LABELS, "n_params"),
@@ -57,58 +57,47 @@ class _Task:
 def main() -> None:
     """Read the examples outside the locked test set, fit, write bundles and predictions."""
     parser = stage_parser(__doc__)
-    parser.add_argument("regressor", help="a regressor, e.g. xgboost")
+    help_text = f"a regressor, e.g. xgboost, or `{BASELINES}` for all of those"
+    parser.add_argument("regressor", help=help_text)
     arguments = parser.parse_args()
     params = load_params()
     settings = parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit")
+    together = arguments.regressor == BASELINES
+    names = settings.baselines if together else (arguments.regressor,)
     tasks = [
         _Task(
-            regressor=arguments.regressor,
+            regressor=name,
             family=family,
             view=view,
             settings=settings,
             root_seed=root_seed_of(params, str(PARAMS)),
         )
+        for name in names
         for family in settings.families
-        for view in View
+        for view in REGRESSORS[name].views
     ]
-    folder = MODELS / arguments.regressor
-    with sole_writer(f"fit-{arguments.regressor}", folder / "*"):
-        # Baselines are fitted in less time than it takes to start a process for them.
-        jobs = 1 if REGRESSORS[arguments.regressor].baseline else arguments.jobs
-        done = parallel_map(_fit, tasks, jobs)
+    folders = [MODELS / REGRESSORS[name].folder for name in names]
+    with sole_writer(f"fit-{arguments.regressor}", *(folder / "*" for folder in folders)):
+        done = parallel_map(_fit, tasks, arguments.jobs)
         fitted = progress_of(arguments)(done, len(tasks), f"fit {arguments.regressor}")
-        parts = {(family, view): table for family, view, table in fitted}
-        write_table(
-            folder / "out_of_fold.parquet", [parts[task.family, task.view] for task in tasks]
-        )
+        parts = dict(fitted)
+        for name, folder in zip(names, folders, strict=True):
+            of_name = [parts[task] for task in tasks if task.regressor == name]
+            write_table(folder / "out_of_fold.parquet", of_name)
 
 
-def _fit(task: _Task) -> tuple[str, View, pa.Table]:
+def _fit(task: _Task) -> tuple[_Task, pa.Table]:
     """Fit one view of one family, save its bundle, return its out-of-fold predictions."""
     dictionary = read_json(FEATURES / task.family / "features.json")
     names = feature_names(dictionary, task.spec, task.view)
     table = read_table(FEATURES / task.family / "examples.parquet", [*_COLUMNS, *names])
-    _require_distinct_curves(task.family, table)
+    require_distinct_curves(task.family, table)
     primary = pc.equal(table["target_kind"], TargetKind.EPSILON.value)
     table = table.filter(pc.and_(primary, pc.invert(table["locked"])))
     _require_lineages(task.family, table, task.settings.folds)
     # The last bits of a product of matrices depend on the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
-        return task.family, task.view, _fit_view(task, table, dictionary)
-
-
-def _require_distinct_curves(family: str, table: pa.Table) -> None:
-    """Raise DataError if lineages share a run, which training and test would then share too."""
-    runs = table.select(["curve_id", "run_id", "lineage_id"]).to_pandas().dropna()
-    first = runs.drop_duplicates(["curve_id", "lineage_id"])
-    twins = first[first.duplicated("curve_id", keep=False)].sort_values("curve_id")
-    if len(twins):
-        one, other = (f"{run.run_id} (lineage {run.lineage_id})" for run in twins[:2].itertuples())
-        raise DataError(
-            f"family {family}: expected loss curves that differ between lineages, got the same for "
-            f"runs {one} and {other}; remove one of them or give them one lineage"
-        )
+        return task, _fit_view(task, table, dictionary)
 
 
 def _require_lineages(family: str, table: pa.Table, folds: int) -> None:
@@ -133,7 +122,7 @@ def _fit_view(task: _Task, table: pa.Table, dictionary: list[dict[str, Any]]) ->
         examples,
         residual_quantiles(predictions, converged),
         BundleFacts(
-            bundle_id=f"{spec.name}/{name}",
+            bundle_id=(spec.folder / name).as_posix(),
             target=_target(table),
             vocabulary={label: _names(table, label) for label in LABELS},
             training=_training_facts(task.family, table, root_seed),
@@ -141,7 +130,7 @@ def _fit_view(task: _Task, table: pa.Table, dictionary: list[dict[str, Any]]) ->
         ),
         root_seed,
     )
-    save_bundle(MODELS / spec.name / name, manifest, files)
+    save_bundle(MODELS / spec.folder / name, manifest, files)
     return _labelled(predictions, table.filter(table["converged"]), task.view)
 
 

@@ -14,6 +14,7 @@ from epochs_left.prediction.pooling import (
     out_of_fold,
     pooled_examples,
 )
+from epochs_left.prediction.training import require_distinct_curves
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FEATURES, MODELS, RUNS
 from epochs_left.storage.bundles import save_bundle
@@ -42,6 +43,7 @@ def _examples(settings: PoolSettings) -> PoolExamples:
     tables = []
     for family in settings.families:
         table = read_table(FEATURES / family / "examples.parquet")
+        require_distinct_curves(family, table)
         tables.append(table.filter(pc.invert(table["locked"])))
     dictionary = read_json(FEATURES / settings.families[0] / "features.json")
     return pooled_examples(pa.concat_tables(tables), dictionary, settings.runs_per_family)

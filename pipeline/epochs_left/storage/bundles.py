@@ -210,9 +210,10 @@ def estimator_stem(role: str, availability: str) -> str:
 def known_bundles(folder: Path) -> list[str]:
     """Return the names of the bundles below ``folder``, in alphabetical order.
 
-    A bundle lies in the folder or one level deeper; its name is the path from the folder.
+    A bundle lies in the folder or up to two levels deeper; its name is the path from the folder.
     """
-    found = [*folder.glob(f"[!.]*/{MANIFEST}"), *folder.glob(f"[!.]*/[!.]*/{MANIFEST}")]
+    levels = ["/".join(["[!.]*"] * depth) for depth in (1, 2, 3)]
+    found = [path for level in levels for path in folder.glob(f"{level}/{MANIFEST}")]
     return sorted(path.parent.relative_to(folder).as_posix() for path in found)
 
 
