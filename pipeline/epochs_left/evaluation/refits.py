@@ -34,9 +34,10 @@ from epochs_left.statistics.scores import SUMS, error_sums, r2
 
 #: What studies fit unless they say otherwise.
 REGRESSOR = "xgboost"
-#: Half of the trees and larger steps: half of the time, and R^2 by lineage of perceptrons (causal)
-#: and neurons at most .003 below that of the models that are published. Studies compare.
-FEWER_TREES = {"n_estimators": 60, "learning_rate": 0.2}
+#: Smaller than the models that are published: a fit on some hundred runs takes a quarter of the
+#: time, and R^2 by lineage (causal, 130 lineages) is .785 on perceptrons, .774 on ResNets and .982
+#: on neurons, where half of the trees alone make it .779, .763 and .981. Studies compare.
+SMALLER = {"n_estimators": 60, "learning_rate": 0.2, "max_depth": 5, "max_bin": 32}
 FOLDS = 5
 
 
@@ -52,7 +53,7 @@ def study_spec(name: str = REGRESSOR) -> RegressorSpec:
 
 
 def _smaller(model: RegressorMixin) -> RegressorMixin:
-    return model.set_params(**FEWER_TREES) if isinstance(model, XGBRegressor) else model
+    return model.set_params(**SMALLER) if isinstance(model, XGBRegressor) else model
 
 
 def view_features(context: FamilyContext, view: View) -> tuple[str, ...]:

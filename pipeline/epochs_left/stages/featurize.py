@@ -30,7 +30,6 @@ from epochs_left.prediction.forecasts import linearised_forecasts, training_of
 from epochs_left.schema import View
 from epochs_left.seeding import key_of
 from epochs_left.simulation.planning import task_data
-from epochs_left.simulation.state_probes import probe_states
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FEATURES, RUNS
 from epochs_left.storage.epoch_shards import EpochRows
@@ -139,6 +138,9 @@ def _measures(
     family: str, data: Mapping[str, TaskData], share: float, states: StateTable
 ) -> Mapping[str, FloatArray]:
     """Return what theory forecasts of all states, and what a share of the lineages' measure."""
+    # PyTorch takes two seconds to import, which families without probes need not wait for.
+    from epochs_left.simulation.state_probes import probe_states  # noqa: PLC0415
+
     found = dict(_forecasts(states)) if family == "neuron" else {}
     lineage = states.runs["lineage_id"].to_pylist()
     # ids are hashes: the studies take the first lineages in their order, and these are among them
