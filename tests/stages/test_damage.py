@@ -130,9 +130,9 @@ def test_dvc_makes_a_damaged_file_again_though_its_cache_is_damaged_too(
     params = few_runs(merged(small_params, SMALLEST), HANDFUL)
     project = Project.make(tmp_path / "project", params, lean=True)
     with preloaded(project, jobs=1) as launcher:
-        expected, _ = undisturbed(project, launcher, "featurize@neuron")
+        expected, _ = undisturbed(project, launcher, "featurize")
         monkeypatch.chdir(project.folder)
         for by in DAMAGES:
             damage(sorted(Path("data/runs/neuron").glob("epochs-*"))[-1], by)
             assert fails_with("featurize", "neuron") == 6
-            assert undisturbed(project, launcher, "featurize@neuron")[0] == expected
+            assert undisturbed(project, launcher, "featurize")[0] == expected

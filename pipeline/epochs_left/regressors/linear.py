@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from sklearn.base import RegressorMixin
-from sklearn.linear_model import LinearRegression
 
 from epochs_left.regressors import regressor
-from epochs_left.regressors._transforms import with_bounded_inputs
+from epochs_left.regressors._transforms import least_squares, with_bounded_inputs
 
 
 @regressor(title="Linear", scale="epochs")
 def linear(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Least squares on standardised features; it draws nothing at random."""
-    return with_bounded_inputs(LinearRegression())
+    return with_bounded_inputs(least_squares())

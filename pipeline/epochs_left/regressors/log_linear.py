@@ -6,13 +6,12 @@ Read the other way it is the seed's exponential model, epochs = exp(b0 + sum(b_i
 from __future__ import annotations
 
 from sklearn.base import RegressorMixin
-from sklearn.linear_model import LinearRegression
 
 from epochs_left.regressors import regressor
-from epochs_left.regressors._transforms import with_bounded_inputs
+from epochs_left.regressors._transforms import least_squares, with_bounded_inputs
 
 
 @regressor(title="Log-linear", scale="log")
 def log_linear(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Least squares on standardised features; it draws nothing at random."""
-    return with_bounded_inputs(LinearRegression())
+    return with_bounded_inputs(least_squares())

@@ -11,10 +11,10 @@ from epochs_left.regressors._fitting import N_JOBS
 from epochs_left.regressors._transforms import BoundToTraining
 
 #: Rows that a tree draws, in proportion to their weights. The rows of a run are almost copies of
-#: each other, so that a few thousand carry nearly all there is, and a fit takes about 2 s however
+#: each other, so that a few thousand carry nearly all there is, and a fit takes a second however
 #: long the table is. At equal cost, fewer trees on more rows beat more trees on fewer rows.
 ROWS_PER_TREE = 4_000
-N_TREES = 16
+N_TREES = 12
 #: The share of the features that each split may choose from: Breiman's rule for regression.
 FEATURE_SHARE = 1 / 3
 MIN_ROWS_PER_LEAF = 2

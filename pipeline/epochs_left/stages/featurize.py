@@ -1,11 +1,10 @@
-"""Stage featurize: from the recorded runs of one family to a table of examples with features."""
+"""Stage featurize: from the recorded runs of families to tables of examples with features."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,61 +41,72 @@ from epochs_left.workloads import WORKLOADS, TaskData
 
 @dataclass(frozen=True, kw_only=True)
 class _ShardTask:
-    number: int
+    family: str
     name: str
-    folder: Path
     plan: ExamplePlan
     wanted: str | tuple[str, ...]
     probe: Probe | None
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from the others."""
+        return self.family, self.name
+
 
 def main() -> None:
-    """Read a family's runs, compute the features of the drawn epochs, write the examples."""
+    """Read the runs of families, compute the features of the drawn epochs, write the examples.
+
+    All families in one go: workers take seconds to load what probes states, and are kept.
+    """
     parser = stage_parser(__doc__)
-    parser.add_argument("family", help="a workload family, e.g. neuron")
+    parser.add_argument("families", nargs="+", help="workload families, e.g. neuron mlp")
     arguments = parser.parse_args()
     params = load_params()
     settings = parse_settings(FeaturizeSettings, params.get("featurize"), f"{PARAMS}: featurize")
+    folders = [FEATURES / family for family in arguments.families]
+    tasks = [
+        task for family in arguments.families for task in _shard_tasks(family, params, settings)
+    ]
+    with sole_writer("featurize", *(folder / "*" for folder in folders)):
+        done = parallel_map(_examples_of_shard, tasks, arguments.jobs)
+        parts: dict[tuple[str, str], pa.Table] = {}
+        for key, table in progress_of(arguments)(done, len(tasks), "featurize"):
+            parts[key] = table
+            of_family = [task.key for task in tasks if task.family == key[0]]
+            if all(part in parts for part in of_family):
+                folder = FEATURES / key[0]
+                write_table(folder / "examples.parquet", (parts.pop(part) for part in of_family))
+                write_json(folder / "features.json", _dictionary(settings.groups))
+
+
+def _shard_tasks(
+    family: str, params: Mapping[str, Any], settings: FeaturizeSettings
+) -> list[_ShardTask]:
     plan = ExamplePlan(
         epochs_per_run=settings.epochs_per_run,
         landmarks=settings.landmarks,
         locked_share=settings.locked_share,
-        extra_share=settings.extra_share.get(arguments.family, 0.0),
+        extra_share=settings.extra_share.get(family, 0.0),
         root_seed=root_seed_of(params, str(PARAMS)),
     )
-    store = RunStore(RUNS / arguments.family)
-    probe = _probe_of(arguments.family, params, settings)
-    tasks = [
-        _ShardTask(
-            number=i,
-            name=name,
-            folder=store.folder,
-            plan=plan,
-            wanted=settings.groups,
-            probe=probe,
-        )
-        for i, name in enumerate(store.shard_names())
+    store = RunStore(RUNS / family)
+    probe = _probe_of(family, params, settings)
+    return [
+        _ShardTask(family=family, name=name, plan=plan, wanted=settings.groups, probe=probe)
+        for name in store.shard_names()
     ]
-    progress = progress_of(arguments)
-    folder = FEATURES / arguments.family
-    with sole_writer(f"featurize-{arguments.family}", folder / "*"):
-        done = parallel_map(_examples_of_shard, tasks, arguments.jobs)
-        parts = progress(done, len(tasks), "featurize")
-        in_order = (table for _, table in sorted(parts, key=lambda part: part[0]))
-        write_table(folder / "examples.parquet", in_order)
-        write_json(folder / "features.json", _dictionary(settings.groups))
 
 
-def _examples_of_shard(task: _ShardTask) -> tuple[int, pa.Table]:
-    return task.number, pa.concat_tables(_tables(task)).combine_chunks()
+def _examples_of_shard(task: _ShardTask) -> tuple[tuple[str, str], pa.Table]:
+    return task.key, pa.concat_tables(_tables(task)).combine_chunks()
 
 
 def _tables(task: _ShardTask) -> Iterator[pa.Table]:
-    store = RunStore(task.folder)
+    store = RunStore(RUNS / task.family)
     recipe = Recipe(
         plan=task.plan,
         groups=groups_of_view(View.ORACLE, task.wanted),
-        block_of_param=WORKLOADS[store.manifest["family"]].block_of_param,
+        block_of_param=WORKLOADS[task.family].block_of_param,
         geometry=_geometry,
         probe=task.probe,
     )
