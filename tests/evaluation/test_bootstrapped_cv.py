@@ -71,14 +71,14 @@ def examples_of(context: Any) -> Any:
 def test_gram_matrices_give_what_repeated_rows_give(seed: int) -> None:
     context = context_of(seed, effect=0.5)
     model = least_squares(examples_of(context))
-    y = np.random.default_rng(seed).normal(size=len(context.training))
+    y = np.random.default_rng(seed).normal(size=(len(context.training), 2))
     drawn = resampled_lineages(context, 40)
     assert (drawn.sum(axis=1) == 40).all()
     assert (drawn == 0).any(axis=1).all()
     for counts, found in zip(drawn, model.coefficients(y, drawn), strict=True):
-        rows = np.repeat(np.arange(y.size), counts.astype(int)[model.lineage])
-        root = np.sqrt(model.weight[rows])
-        expected = np.linalg.lstsq(root[:, None] * model.X[rows], root * y[rows], rcond=None)[0]
+        rows = np.repeat(np.arange(len(y)), counts.astype(int)[model.lineage])
+        root = np.sqrt(model.weight[rows])[:, None]
+        expected = np.linalg.lstsq(root * model.X[rows], root * y[rows], rcond=None)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 

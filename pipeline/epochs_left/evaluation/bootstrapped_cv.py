@@ -6,7 +6,7 @@ take too long for that: their out-of-fold predictions are resampled as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -84,21 +84,22 @@ class LeastSquares:
         return np.stack([x.min(axis=0) for x in parts]), np.stack([x.max(axis=0) for x in parts])
 
     def coefficients(self, y: FloatArray, drawn: FloatArray) -> FloatArray:
-        """Return the coefficients of X fitted on each resample, shape ``(b, k)``.
+        """Return the coefficients of X fitted on each resample, shape ``(b, k, m)``.
 
         Parameters
         ----------
         y
-            Response, shape ``(n,)``.
+            Responses of m models, shape ``(n, m)``.
         drawn
             How often each lineage was drawn, shape ``(b, L)``.
         """
-        k = self.X.shape[1]
-        of_row = self.X * (self.weight * y)[:, None]
-        moments = np.stack([of_row[rows].sum(axis=0) for rows in self._by_lineage]) @ self.basis
+        k, m = self.X.shape[1], y.shape[1]
+        weighted = self.weight[:, None] * y
+        moments = np.stack([self.X[rows].T @ weighted[rows] for rows in self._by_lineage])
+        of_resample = (drawn @ moments.reshape(-1, k * m)).reshape(-1, k, m)
         grams = (drawn @ self._grams).reshape(-1, k, k)
         inverse = np.linalg.pinv(grams, rcond=_SINGULAR, hermitian=True)
-        return np.asarray(np.einsum("bij,bj->bi", inverse, drawn @ moments) @ self.basis.T)
+        return np.asarray(self.basis @ (inverse @ (self.basis.T @ of_resample)))
 
     def within_range(self, rows: IntArray, drawn: FloatArray) -> FloatArray:
         """Return rows of X, no value beyond those of the lineages drawn, shape ``(m, k)``.
@@ -159,32 +160,40 @@ def _refitted(
     context: FamilyContext, view: View, names: list[str], drawn: FloatArray
 ) -> list[dict[str, Any]]:
     """Return the entries of models that are fitted again, which share their Gram matrices."""
+    if not names:
+        return []
     examples = examples_of_rows(context.training, view_features(context, view))
     model = least_squares(examples)
+    scales = [SCALES[context.spec(name).scale] for name in names]
+    apparent = _apparent(examples, model, scales)
+    replicates = list(_losses(examples, model, scales, drawn))
     return [
-        _refitted_entry(context, examples, model, SCALES[context.spec(name).scale], drawn)
-        for name in names
+        _refitted_entry(
+            context,
+            examples.take(examples.sampled),
+            apparent[:, i],
+            [(out, loss[:, i]) for out, loss in replicates],
+        )
+        for i in range(len(names))
     ]
 
 
 def _refitted_entry(
     context: FamilyContext,
-    examples: Examples,
-    model: LeastSquares,
-    scale: Scale,
-    drawn: FloatArray,
+    scored: Examples,
+    apparent: FloatArray,
+    replicates: Sequence[tuple[IntArray, FloatArray]],
 ) -> dict[str, Any]:
-    scored = examples.take(examples.sampled)
     actual = np.log1p(scored.remaining)
-    loss = out_of_bag_loss(actual.size, _losses(examples, model, scale, drawn))
-    found = squared_error_632_plus(actual, _apparent(examples, model, scale), loss, scored.run)
+    loss = out_of_bag_loss(actual.size, replicates)
+    found = squared_error_632_plus(actual, apparent, loss, scored.run)
     known = scored.take(np.isfinite(loss))
     y, error = np.log1p(known.remaining), np.sqrt(loss[np.isfinite(loss)])
     sums = error_sums(y, y + error, known.lineage, run_weights(known.run))
     return {
         "method": REFITTED,
         **_described(known),
-        "n_replicates": len(drawn),
+        "n_replicates": len(replicates),
         "estimate": finite(found.r2),
         "lower": None,
         "upper": None,
@@ -193,29 +202,41 @@ def _refitted_entry(
     }
 
 
-def _apparent(examples: Examples, model: LeastSquares, scale: Scale) -> FloatArray:
-    """Return log(1 + R) of the drawn rows as the fit on all lineages predicts it."""
+def _targets(examples: Examples, scales: Sequence[Scale]) -> FloatArray:
+    """Return what each model is fitted to, shape ``(n, m)``."""
+    columns = [scale.forward(examples.remaining, examples.elapsed) for scale in scales]
+    return np.stack(columns, axis=1)
+
+
+def _log_epochs(values: FloatArray, elapsed: FloatArray, scales: Sequence[Scale]) -> FloatArray:
+    """Return log(1 + R) of fitted values on the models' scales, shape ``(n, m)`` both."""
+    columns = [scale.inverse(v, elapsed) for scale, v in zip(scales, values.T, strict=True)]
+    return np.log1p(np.stack(columns, axis=1))
+
+
+def _apparent(examples: Examples, model: LeastSquares, scales: Sequence[Scale]) -> FloatArray:
+    """Return log(1 + R) of the drawn rows as fits on all lineages predict it, shape ``(n, m)``."""
     everybody = np.ones((1, model.lineage.max() + 1))
-    (fit,) = model.coefficients(scale.forward(examples.remaining, examples.elapsed), everybody)
-    values = model.X[examples.sampled] @ fit
-    return np.log1p(scale.inverse(values, examples.elapsed[examples.sampled]))
+    (fit,) = model.coefficients(_targets(examples, scales), everybody)
+    use = examples.sampled
+    return _log_epochs(model.X[use] @ fit, examples.elapsed[use], scales)
 
 
 def _losses(
-    examples: Examples, model: LeastSquares, scale: Scale, drawn: FloatArray
+    examples: Examples, model: LeastSquares, scales: Sequence[Scale], drawn: FloatArray
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Yield which drawn rows each resample left out, and their squared errors."""
-    target = scale.forward(examples.remaining, examples.elapsed)
+    """Yield which drawn rows each resample left out, and the models' squared errors, ``(n, m)``."""
+    targets = _targets(examples, scales)
     actual = np.log1p(examples.remaining)
     scored = np.flatnonzero(examples.sampled)
     for start in range(0, len(drawn), BLOCK):
         block = drawn[start : start + BLOCK]
-        for counts, fit in zip(block, model.coefficients(target, block), strict=True):
+        for counts, fit in zip(block, model.coefficients(targets, block), strict=True):
             out = np.flatnonzero(counts[model.lineage[scored]] == 0)
             rows = scored[out]
             values = model.within_range(rows, counts) @ fit
-            predicted = np.log1p(scale.inverse(values, examples.elapsed[rows]))
-            yield out, (predicted - actual[rows]) ** 2
+            predicted = _log_epochs(values, examples.elapsed[rows], scales)
+            yield out, (predicted - actual[rows, None]) ** 2
 
 
 def _described(examples: Examples) -> dict[str, Any]:
