@@ -39,8 +39,12 @@ OUTPUTS = {
     "dictionary": ["features/README.md"],
 }
 
-#: Name of the lock of each stage; a family's simulation has the family's name.
-LOCKS = {stage: stage.replace(" ", "-") for stage in OUTPUTS} | {"simulate neuron": "neuron"}
+#: Name of the lock of each stage; a family's simulation has the family's name, and features are
+#: made of all families at once.
+LOCKS = {stage: stage.replace(" ", "-") for stage in OUTPUTS} | {
+    "simulate neuron": "neuron",
+    "featurize neuron": "featurize",
+}
 
 
 @pytest.fixture

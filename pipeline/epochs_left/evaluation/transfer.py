@@ -30,7 +30,7 @@ def transfer(context: FamilyContext) -> list[dict[str, Any]]:
 
     ``held_out`` has seen no run of the group, ``by_lineage`` runs of it from other lineages.
     """
-    rows = _with_groups(context.study)
+    rows = with_lr_bins(context.study)
     if rows["lineage_id"].nunique() < FOLDS:
         return []
     names = view_features(context, View.CAUSAL)
@@ -47,8 +47,8 @@ def transfer(context: FamilyContext) -> list[dict[str, Any]]:
     ]
 
 
-def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the bins of the learning rate, by kind of optimizer."""
+def with_lr_bins(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with ``lr_bin``, the fifth of their learning rate by kind of optimizer."""
     log_lr = np.log(rows["lr"])
     adaptive = rows["optimizer"].isin(["rmsprop", "adam", "adamw"])
     rank = log_lr.groupby(adaptive).rank(pct=True)
