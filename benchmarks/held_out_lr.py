@@ -1,7 +1,7 @@
 """R^2 of the neuron's models on learning rates that they have not seen, from the pipeline's data.
 
-Run with `python benchmarks/held_out_lr.py` (or `--family mlp`) after `dvc repro`, in about two
-minutes. The published gradient boosting is fitted without a fifth of the learning rates, by kind of
+Run with `python benchmarks/held_out_lr.py` (or `--family mlp`) after `dvc repro`, in about a
+minute. The published gradient boosting is fitted without a fifth of the learning rates, by kind of
 optimizer, and without the lineages that it is scored on; each fifth in turn. The study of the same
 name in reports/results/<family>/transfer.json uses a part of the runs and a smaller model.
 `--check` exits 1 below .95 over all rows.

@@ -121,7 +121,7 @@ STATES: dict[str, dict[str, Any]] = {
 
 
 def _section(name: str, results: dict[str, Any]) -> SectionSummary:
-    return summarise_section(SECTIONS[name], Results(results))
+    return summarise_section(SECTIONS[name], Results(results), {})
 
 
 @pytest.mark.parametrize("name", list(SECTIONS))

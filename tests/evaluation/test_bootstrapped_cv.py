@@ -21,6 +21,7 @@ from epochs_left.evaluation.bootstrapped_cv import (
 from epochs_left.evaluation.refits import examples_of_rows
 from epochs_left.prediction.training import fit_time, predict_remaining
 from epochs_left.regressors import REGRESSORS
+from epochs_left.regressors._transforms import LEAST_PENALTY
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrapped_cv import out_of_bag_loss, squared_error_632_plus
 from epochs_left.statistics.scales import SCALES
@@ -72,13 +73,17 @@ def test_gram_matrices_give_what_repeated_rows_give(seed: int) -> None:
     context = context_of(seed, effect=0.5)
     model = least_squares(examples_of(context))
     y = np.random.default_rng(seed).normal(size=(len(context.training), 2))
+    # A ridge penalty is as good as rows of zeros with the root of it in one column each.
+    penalty = np.sqrt(LEAST_PENALTY / model.weight.size) * np.eye(model.X.shape[1])[1:]
     drawn = resampled_lineages(context, 40)
     assert (drawn.sum(axis=1) == 40).all()
     assert (drawn == 0).any(axis=1).all()
     for counts, found in zip(drawn, model.coefficients(y, drawn), strict=True):
         rows = np.repeat(np.arange(len(y)), counts.astype(int)[model.lineage])
         root = np.sqrt(model.weight[rows])[:, None]
-        expected = np.linalg.lstsq(root * model.X[rows], root * y[rows], rcond=None)[0]
+        X = np.concatenate([root * model.X[rows], penalty])
+        responses = np.concatenate([root * y[rows], np.zeros((len(penalty), 2))])
+        expected = np.linalg.lstsq(X, responses, rcond=None)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 

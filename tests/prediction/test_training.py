@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import KFold
@@ -130,6 +131,23 @@ def test_no_lineage_is_in_training_and_in_test(examples: Examples) -> None:
 
 def test_row_wise_split_sees_nearly_every_lineage_before(examples: Examples) -> None:
     assert seen_by_split(examples, examples.lineage)["row-wise"] > 0.9
+
+
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_as_many_row_wise_folds_are_predicted_as_asked_for(examples: Examples, wanted: int) -> None:
+    frame = out_of_fold(RECORDER, examples, replace(SETTINGS, row_wise_folds=wanted), 0).to_pandas()
+    row_wise = frame[frame["split"] == "row-wise"]
+    assert row_wise["fold"].nunique() == wanted
+    share = len(row_wise) / examples.sampled.sum()
+    assert share == pytest.approx(wanted / SETTINGS.folds, abs=0.1)
+    assert frame.loc[frame["split"] == "by lineage", "fold"].nunique() == SETTINGS.folds
+
+
+def test_row_wise_residuals_make_no_interval(examples: Examples) -> None:
+    """They are those of known runs, and too small."""
+    predictions = out_of_fold(spec_of("linear"), examples, SETTINGS, 0)
+    grouped = predictions.filter(pc.equal(predictions["split"], "by lineage"))
+    assert residual_quantiles(predictions, examples) == residual_quantiles(grouped, examples)
 
 
 def test_a_split_that_leaks_stops_the_fit(

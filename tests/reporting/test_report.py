@@ -23,6 +23,12 @@ def test_the_same_results_give_the_same_bytes(results: dict[str, Any], report: s
     assert build_report(results) == report
 
 
+def test_a_section_names_the_folder_of_what_it_reads(results: dict[str, Any]) -> None:
+    page = build_report(results, {"scores.json": "neuron/scores.json"})
+    assert "<code>reports/results/neuron/scores.json</code>" in page
+    assert "<code>reports/results/scores.json</code>" not in page
+
+
 def test_neither_order_nor_suffix_of_the_names_matters(
     results: dict[str, Any], report: str
 ) -> None:

@@ -146,6 +146,39 @@ def test_bad_parameters_are_a_usage_error(
     assert_one_line(text, message)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"baselines": ["constant", "linear"]},
+            "fit.baselines: expected baselines alone, got linear",
+        ),
+        (
+            {"regressors": ["linear", "theory"]},
+            "fit.regressors: expected regressors alone, got theory",
+        ),
+        (
+            {"families": ["neuron", "neuron"]},
+            "fit.families: expected no name twice, got neuron, neuron",
+        ),
+        ({"baselines": []}, "fit.baselines: expected a list with at least one item"),
+        ({"regressors": ["liner"]}, "unknown regressor 'liner', did you mean 'linear'"),
+    ],
+)
+def test_names_in_the_wrong_list_are_a_usage_error(
+    folder: Path,
+    fail: Fail,
+    small_params: dict[str, Any],
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    changed = {**small_params, "fit": {**small_params["fit"], **change}}
+    write_params(folder / "pipeline" / "params.yaml", changed)
+    code, text = fail("fit", "baselines")
+    assert code == 2
+    assert_one_line(text, message)
+
+
 def test_a_missing_root_seed_is_a_usage_error(
     folder: Path, fail: Fail, small_params: dict[str, Any]
 ) -> None:

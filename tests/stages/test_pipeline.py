@@ -215,7 +215,7 @@ def test_running_a_stage_again_gives_the_same_bytes(
     """From the same runs: features, out-of-fold predictions and the estimators of a bundle."""
     for name in ("pipeline", "data"):
         (tmp_path / name).symlink_to(pipeline_folder / name)
-    run_stage_in(tmp_path, "featurize", "neuron")
+    run_stage_in(tmp_path, "featurize", "neuron", "neuron")  # a name twice is one family
     run_stage_in(tmp_path, "fit", "linear")
     for path in (
         Path("features/neuron/examples.parquet"),

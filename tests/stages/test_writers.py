@@ -29,6 +29,10 @@ OUTPUTS = {
         "models/linear/neuron-oracle",
         "models/linear/out_of_fold.parquet",
     ],
+    "fit baselines": [
+        "models/baselines/theory/neuron-causal",
+        "models/baselines/theory/out_of_fold.parquet",
+    ],
     "pool": ["models/pooled/causal", "models/pooled/out_of_fold.parquet"],
     "evaluate": [
         "reports/results/data_card.json",

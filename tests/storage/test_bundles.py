@@ -78,6 +78,13 @@ def test_saving_again_replaces_every_file(folder: Path) -> None:
     assert known_bundles(folder.parent) == ["xgboost-causal"]
 
 
+def test_bundles_are_known_up_to_two_folders_down(folder: Path) -> None:
+    for name in ("linear/neuron-causal", "baselines/theory/neuron-causal", "too/far/down/causal"):
+        save_bundle(folder.parent / name, manifest(), FILES)
+    found = ["baselines/theory/neuron-causal", "linear/neuron-causal", "xgboost-causal"]
+    assert known_bundles(folder.parent) == found
+
+
 def test_same_bundle_gives_the_same_bytes(folder: Path) -> None:
     before = (folder / MANIFEST).read_bytes()
     save_bundle(folder, manifest(), FILES)

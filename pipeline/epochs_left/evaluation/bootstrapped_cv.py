@@ -21,6 +21,7 @@ from epochs_left.evaluation.linear_design import independent, standardised
 from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.evaluation.refits import examples_of_rows, view_features
 from epochs_left.prediction.training import Examples
+from epochs_left.regressors._transforms import LEAST_PENALTY
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
 from epochs_left.statistics.bootstrapped_cv import (
@@ -78,6 +79,13 @@ class LeastSquares:
         )
 
     @cached_property
+    def _penalty(self) -> FloatArray:
+        """That of the pipeline, in units of the weights, which sum to 1; none on the intercept."""
+        of_column = np.full(self.X.shape[1], LEAST_PENALTY / self.weight.size)
+        of_column[0] = 0.0
+        return np.asarray(self.basis.T @ (of_column[:, None] * self.basis))
+
+    @cached_property
     def _ranges(self) -> tuple[FloatArray, FloatArray]:
         """Smallest and largest value of each column in each lineage, shape ``(L, k)``."""
         parts = [self.X[rows] for rows in self._by_lineage]
@@ -97,7 +105,7 @@ class LeastSquares:
         weighted = self.weight[:, None] * y
         moments = np.stack([self.X[rows].T @ weighted[rows] for rows in self._by_lineage])
         of_resample = (drawn @ moments.reshape(-1, k * m)).reshape(-1, k, m)
-        grams = (drawn @ self._grams).reshape(-1, k, k)
+        grams = (drawn @ self._grams).reshape(-1, k, k) + self._penalty
         inverse = np.linalg.pinv(grams, rcond=_SINGULAR, hermitian=True)
         return np.asarray(self.basis @ (inverse @ (self.basis.T @ of_resample)))
 

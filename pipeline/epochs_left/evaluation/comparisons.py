@@ -33,7 +33,7 @@ _REPEATS = 1  # of the folds that `fit` makes
 
 @result("comparisons.json")
 def comparisons(context: FamilyContext) -> list[dict[str, Any]]:
-    """Return for each pair of models of a view whether they differ, baselines included.
+    """Return for each pair of models of a view whether they differ; causal baselines are models.
 
     The corrected resampled t-test of the squared errors of log(1 + R) decides, Holm-adjusted over
     the pairs of the view: ``better`` names the model with the smaller error where it rejects, None

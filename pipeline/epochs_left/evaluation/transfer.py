@@ -49,11 +49,11 @@ def transfer(context: FamilyContext) -> list[dict[str, Any]]:
 
 def with_lr_bins(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with ``lr_bin``, the fifth of their learning rate by kind of optimizer."""
-    log_lr = np.log(rows["lr"])
-    adaptive = rows["optimizer"].isin(["rmsprop", "adam", "adamw"])
-    rank = log_lr.groupby(adaptive).rank(pct=True)
-    bins = np.clip(np.ceil(rank * LR_BINS), 1, LR_BINS).astype(int)
-    return rows.assign(lr_bin=[f"fifth {number} of {LR_BINS}" for number in bins])
+    runs = rows.drop_duplicates("run_id").set_index("run_id")
+    adaptive = runs["optimizer"].isin(["rmsprop", "adam", "adamw"])
+    rank = runs["lr"].groupby(adaptive).rank(pct=True)
+    number = np.clip(np.ceil(rank * LR_BINS), 1, LR_BINS).astype(int)
+    return rows.assign(lr_bin=[f"fifth {number[run]} of {LR_BINS}" for run in rows["run_id"]])
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, str, Any]]:

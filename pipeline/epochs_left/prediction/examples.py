@@ -57,8 +57,8 @@ RUN_COLUMNS = (
     "outcome",
 )
 
-#: Columns of the runs that say how they ended: what measures a state is not given them, so that no
-#: mistake there can tell a causal feature of the end.
+#: Columns of the runs that say how they ended: what measures a state is not given them. The final
+#: parameters it is given, for features of the oracle view alone.
 OUTCOME_COLUMNS = ("outcome", "outcome_epoch", "final_loss", "final_grad_norm")
 
 #: Settings of a run that feature groups may ask for, by the column that they stand in.

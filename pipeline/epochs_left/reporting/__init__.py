@@ -14,7 +14,7 @@ from epochs_left.reporting.summary import result_files, summarise
 __all__ = ["build_report", "result_files", "summarise"]
 
 
-def build_report(results: Mapping[str, Any]) -> str:
+def build_report(results: Mapping[str, Any], paths: Mapping[str, str] | None = None) -> str:
     """Return the report as one self-contained HTML document.
 
     Parameters
@@ -23,5 +23,7 @@ def build_report(results: Mapping[str, Any]) -> str:
         What `evaluate` wrote, by file name (``scores.json``, ``parameter_plane.parquet``) or by
         file stem: parsed JSON, or a `pyarrow.Table` for Parquet. `result_files` names what is
         read. Whatever is missing or empty is said to be so in its section.
+    paths
+        Where a result lies below ``reports/results``, for its section to say; its name if absent.
     """
-    return render(summarise(results))
+    return render(summarise(results, paths))

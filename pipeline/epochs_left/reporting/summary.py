@@ -31,22 +31,24 @@ class Summary(TypedDict):
     sections: list[SectionSummary]
 
 
-def summarise(results: Mapping[str, Any]) -> Summary:
-    """Return the content of the report as plain data (see `build_report` for ``results``)."""
+def summarise(results: Mapping[str, Any], paths: Mapping[str, str] | None = None) -> Summary:
+    """Return the content of the report as plain data (see `build_report` for the arguments)."""
     read = Results(results)
     return {
         "title": "How many epochs are left?",
-        "sections": [summarise_section(spec, read) for spec in ordered_sections()],
+        "sections": [summarise_section(spec, read, paths or {}) for spec in ordered_sections()],
     }
 
 
-def summarise_section(spec: SectionSpec, results: Results) -> SectionSummary:
+def summarise_section(
+    spec: SectionSpec, results: Results, paths: Mapping[str, str]
+) -> SectionSummary:
     """Return one section: its strings fit for HTML and XML, its numbers finite or null."""
     section: SectionSummary = {
         "name": spec.name,
         "title": spec.title,
         "question": spec.question,
-        "reads": list(spec.reads),
+        "reads": [paths.get(name, name) for name in spec.reads],
         "missing": [name for name in spec.reads if name not in results],
         "command": spec.command,
         "blocks": list(spec.compose(results)),

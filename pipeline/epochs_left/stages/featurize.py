@@ -38,6 +38,9 @@ from epochs_left.storage.tables import write_json, write_table
 from epochs_left.trajectories import LOSS_INPUTS
 from epochs_left.workloads import WORKLOADS, TaskData
 
+#: The family that theory forecasts, whatever share of its states is measured.
+FORECAST_FAMILY = "neuron"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _ShardTask:
@@ -63,10 +66,9 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     settings = parse_settings(FeaturizeSettings, params.get("featurize"), f"{PARAMS}: featurize")
-    folders = [FEATURES / family for family in arguments.families]
-    tasks = [
-        task for family in arguments.families for task in _shard_tasks(family, params, settings)
-    ]
+    families = [WORKLOADS[family].name for family in dict.fromkeys(arguments.families)]
+    folders = [FEATURES / family for family in families]
+    tasks = [task for family in families for task in _shard_tasks(family, params, settings)]
     with sole_writer("featurize", *(folder / "*" for folder in folders)):
         done = parallel_map(_examples_of_shard, tasks, arguments.jobs)
         parts: dict[tuple[str, str], pa.Table] = {}
@@ -134,9 +136,9 @@ def _geometry(rows: EpochRows, block_of_param: IntArray) -> Mapping[str, FloatAr
 
 
 def _probe_of(family: str, params: Mapping[str, Any], settings: FeaturizeSettings) -> Probe | None:
-    """Return what measures a family's states; None where no parameters are recorded."""
+    """Return what measures a family's states; None where nothing does."""
     share = settings.probed_share.get(family, 0.0)
-    if not share:
+    if not share and family != FORECAST_FAMILY:
         return None
     kind = WORKLOADS[family].settings_type
     of_family = parse_settings(kind, params.get(family), f"{PARAMS}: {family}")
@@ -151,11 +153,12 @@ def _measures(
     # PyTorch takes two seconds to import, which families without probes need not wait for.
     from epochs_left.simulation.state_probes import probe_states  # noqa: PLC0415
 
-    found = dict(_forecasts(states)) if family == "neuron" else {}
+    found = dict(_forecasts(states)) if family == FORECAST_FAMILY else {}
     lineage = states.runs["lineage_id"].to_pylist()
     # ids are hashes: the studies take the first lineages in their order, and these are among them
     chosen = np.flatnonzero([key_of(name) < share * 2**64 for name in lineage])
-    for name, values in probe_states(family, data, states.take(chosen)).items():
+    measured = probe_states(family, data, states.take(chosen)) if chosen.size else {}
+    for name, values in measured.items():
         found[name] = np.full(len(lineage), np.nan)
         found[name][chosen] = values
     return found

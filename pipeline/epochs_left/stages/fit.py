@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from epochs_left.config import FitSettings, parse_settings, root_seed_of
-from epochs_left.errors import DataError
+from epochs_left.errors import DataError, UsageError
 from epochs_left.parallel import parallel_map
 from epochs_left.prediction.bundling import BundleFacts, build_bundle
 from epochs_left.prediction.training import (
@@ -62,6 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     settings = parse_settings(FitSettings, params.get("fit"), f"{PARAMS}: fit")
+    _require_kinds(settings)
     together = arguments.regressor == BASELINES
     names = settings.baselines if together else (arguments.regressor,)
     tasks = [
@@ -77,13 +78,32 @@ def main() -> None:
         for view in REGRESSORS[name].views
     ]
     folders = [MODELS / REGRESSORS[name].folder for name in names]
-    with sole_writer(f"fit-{arguments.regressor}", *(folder / "*" for folder in folders)):
+    # A baseline alone shares its lock with all of them, since they write its folder too.
+    lock = BASELINES if REGRESSORS[names[0]].baseline else arguments.regressor
+    with sole_writer(f"fit-{lock}", *(folder / "*" for folder in folders)):
         done = parallel_map(_fit, tasks, arguments.jobs)
         fitted = progress_of(arguments)(done, len(tasks), f"fit {arguments.regressor}")
         parts = dict(fitted)
         for name, folder in zip(names, folders, strict=True):
             of_name = [parts[task] for task in tasks if task.regressor == name]
             write_table(folder / "out_of_fold.parquet", of_name)
+
+
+def _require_kinds(settings: FitSettings) -> None:
+    """Raise UsageError for a name in the wrong list, or in a list twice."""
+    for setting, names in (("regressors", settings.regressors), ("baselines", settings.baselines)):
+        odd = [n for n in names if REGRESSORS[n].baseline != (setting == "baselines")]
+        if odd:
+            raise UsageError(
+                f"{PARAMS}: fit.{setting}: expected {setting} alone, got {', '.join(odd)}; "
+                "move it to the other list"
+            )
+    for setting in ("regressors", "baselines", "families"):
+        found = getattr(settings, setting)
+        if len(set(found)) < len(found):
+            raise UsageError(
+                f"{PARAMS}: fit.{setting}: expected no name twice, got {', '.join(found)}; drop one"
+            )
 
 
 def _fit(task: _Task) -> tuple[_Task, pa.Table]:

@@ -28,7 +28,8 @@ def main() -> None:
 def _write_report() -> None:
     paths = {_name(path): path for path in result_files(RESULTS)}
     results = {name: read_result(path) for name, path in paths.items()}
-    write_bytes_atomically(REPORT, build_report(results).encode())
+    below = {name: path.relative_to(RESULTS).as_posix() for name, path in paths.items()}
+    write_bytes_atomically(REPORT, build_report(results, below).encode())
     PICTURES.mkdir(exist_ok=True)
     for name, picture in zip(("true", "predicted"), pictures(results, SECTION), strict=False):
         write_bytes_atomically(PICTURES / f"{SECTION}_{name}.png", picture)

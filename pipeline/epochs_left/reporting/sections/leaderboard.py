@@ -51,8 +51,9 @@ def leaderboard(results: Results) -> Sequence[Block]:
     panels = [_panel(view, scores) for view, _ in scoring.VIEWS if _ranked(scores, view)]
     words = text(
         "A model has to beat the baselines, marked with a ring (○) in front of their names and "
-        "greyed: they know the learning rate, a formula or a curve fit, and nothing else. R² is 1 "
-        "for perfect predictions and 0 for a model that always says the average."
+        "greyed: they know the learning rate, a formula or a curve fit, and nothing else, so that "
+        "there are none where the end point is known. R² is 1 for perfect predictions and 0 for a "
+        "model that always says the average."
     )
     board = _board(scores)
     return [words, _dot_figure(panels, scores), board] if panels else [board]
@@ -111,7 +112,8 @@ def _dot_figure(panels: Sequence[Panel], scores: Sequence[Score]) -> Figure:
         "Share of the variation explained, by model and split",
         "Each run weighs the same; lines are 95\u202f% intervals (BCa bootstrap over lineages). "
         "Where the open row-wise mark lies far to the right of the others, the score is memory, "
-        f"not prediction. Scores below {decimal(FLOOR)} stand at the edge with their value.",
+        "not prediction; it rests on some of the row-wise folds, rows at random. "
+        f"Scores below {decimal(FLOOR)} stand at the edge with their value.",
         panels,
         table("data", "R² of log(1 + epochs remaining) by model and split.", columns, rows),
         key=scoring.SPLIT_LEGEND,
