@@ -21,7 +21,7 @@ full: $(VENV)/pipeline  ## Run the pipeline at full size, in build/full. Hours.
 	python -m epochs_left.stages profile full
 
 test: $(VENV)/test lint  ## Run linters, type checks, import rules and the test suite.
-	pytest -n 2
+	pytest -n 2 --dist worksteal
 
 lint: $(VENV)/test  ## Run ruff, mypy and the import rules.
 	ruff check

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from epochs_left.config import EvaluateSettings, parse_settings, root_seed_of
 from epochs_left.evaluation.context import FamilyContext
@@ -29,7 +30,8 @@ FOLDS = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--family", default="neuron")
+    families = load_params(PARAMS)["fit"]["families"]
+    parser.add_argument("--family", default="neuron", choices=families)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     context = context_of(arguments.family)
@@ -67,8 +69,8 @@ def score(context: FamilyContext, view: View) -> float:
     return float(log_r2(context, rows, predicted, "held-out lr")["estimate"])
 
 
-def line(context: FamilyContext, label: str, rows: object, predicted: np.ndarray) -> str:
-    found = log_r2(context, rows, predicted, "held-out lr")  # type: ignore[arg-type]
+def line(context: FamilyContext, label: str, rows: pd.DataFrame, predicted: np.ndarray) -> str:
+    found = log_r2(context, rows, predicted, "held-out lr")
     return (
         f"{label:24s} R^2 {found['estimate']:.3f} ({found['lower']:.3f}-{found['upper']:.3f}), "
         f"{found['n_runs']:,} runs"
