@@ -49,9 +49,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: empty but for the bundles."""
+    """The current folder: empty but for the bundles, of which one is the default."""
     (tmp_path / "models").symlink_to(models)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EPOCHS_LEFT_MODEL", "xgboost/neuron-causal")
     return tmp_path
 
 

@@ -9,17 +9,22 @@ def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
     done = cli("models", "list")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].split() == ["id", "view", "title", "target", "features", "runs"]
+    assert lines[0].split() == ["id", "default", "view", "title", "target", "features", "runs"]
     assert [line.split()[0] for line in lines[1:]] == [
         "linear-causal",
         "loss-causal",
         "params-causal",
+        "plateau-causal",
         "xgboost-oracle",
         "xgboost/neuron-causal",
     ]
     assert [row["id"] for row in json.loads(cli("models", "list", "--json").out)] == [
         line.split()[0] for line in lines[1:]
     ]
+    assert [line.split()[0] for line in lines[1:] if line.split()[1] == "yes"] == [
+        "xgboost/neuron-causal"
+    ]
+    assert lines[4].split()[-3] == "any"
 
 
 def test_an_empty_list_says_how_to_fill_it(cli: Any, place: Path) -> None:
@@ -53,4 +58,5 @@ def test_show_names_what_the_bundle_needs_and_knows(cli: Any, models: Path) -> N
 def test_show_refuses_what_is_not_there(cli: Any) -> None:
     done = cli("models", "show", "absent")
     assert done.code == 4
-    assert "bundles there: linear-causal" in done.error
+    assert "`epochs-left models list` names all 6" in done.error
+    assert len(done.error) < 200

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from epochs_left.cli import bundle_choice
+
 COLUMNS = [
     "run_id",
     "epoch",
@@ -96,7 +98,7 @@ class TestGoodLogs:
     def test_the_examples_are_what_their_formulas_say(self, example_logs: dict[str, Any]) -> None:
         files = example_logs["example_files"]()
         present = {path.name for path in example_logs["EXAMPLES"].iterdir()}
-        assert present == {*files, "README.md"}
+        assert present == {*files, "README.md", "frameworks"}
         for name, content in files.items():
             kept = (example_logs["EXAMPLES"] / name).read_bytes()
             pd.testing.assert_frame_equal(_table(name, kept), _table(name, content), rtol=1e-9)
@@ -218,7 +220,19 @@ USAGE = {
     "level above 1": (["--level", "1.5"], "--level: expected a share between 0 and 1, got 1.5"),
     "level 0": (["--level", "0"], "--level"),
     "level nan": (["--level", "nan"], "--level"),
-    "level text": (["--level", "x"], "--level"),
+    "level text": (["--level", "x"], "--level: expected a share between 0 and 1, got 'x'; try"),
+    "level in percent": (["--level", "90%"], "got '90%'; write 0.9"),
+    "two goals": (["--target", "1", "--plateau", "0.1"], "--target and --plateau exclude each"),
+    "plateau 1": (["--plateau", "1"], "--plateau: expected a share between 0 and 1, got 1"),
+    "plateau nan": (["--plateau", "nan"], "--plateau: expected a share"),
+    "horizon 0": (["--horizon", "0"], "--horizon: expected 1 or more epochs, got 0"),
+    "no goal": (["-m", "plateau-causal"], "has no target of its own; pass --target LOSS, or --pl"),
+    "plateau without horizon": (
+        ["-m", "plateau-causal", "--plateau", "0.05"],
+        "which the log does not say; pass --horizon EPOCHS, or add a column horizon",
+    ),
+    "strict, another target": (["--strict", "--target", "0.01"], "trained for 0.001: expect larg"),
+    "strict, no interval": (["--strict", "--level", "0.99999"], "no finite interval at level"),
     "jobs 0": (["--jobs", "0"], "--jobs: expected 1 or more threads, got 0"),
     "target 0": (["--target", "0"], "--target: expected a loss above 0, got 0"),
     "target inf": (["--target", "inf"], "--target"),
@@ -373,23 +387,34 @@ def test_an_oracle_bundle_exits_4(cli: Any, good: Path) -> None:
     assert "oracle view: it needs the final parameters" in done.error
 
 
+def test_a_bundle_without_plateaus_exits_4(cli: Any, good: Path) -> None:
+    done = cli("predict", "-i", good, "--plateau", "0.01", "--horizon", "100")
+    assert done.code == 4
+    assert "xgboost/neuron-causal was not trained on plateaus; pass --target LOSS" in done.error
+
+
+def test_a_plateau_is_predicted(cli: Any, good: Path) -> None:
+    goal = ("-m", "plateau-causal", "--plateau", "0.003", "--horizon", "79", "--at", "last")
+    done = cli("predict", "-i", good, *goal)
+    assert (done.code, done.err) == (0, "")
+    assert frame(done.out)["status"].tolist() == ["ok"]
+
+
 def test_an_unknown_bundle_exits_4_and_names_the_others(cli: Any, good: Path) -> None:
     done = cli("predict", "-i", good, "-m", "xgbost/neuron-causal")
     assert done.code == 4
-    assert "did you mean 'xgboost/neuron-causal'?" in done.error
+    assert "nearest: xgboost/neuron-causal, " in done.error
+    assert "`epochs-left models list` names all 6" in done.error
 
 
-def test_without_the_default_bundle_it_says_how_to_get_one(
-    cli: Any, good: Path, models: Path
+def test_without_a_released_bundle_it_says_how_to_get_one(
+    cli: Any, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (good.parent / "models").unlink()
-    (good.parent / "models").mkdir()
-    (good.parent / "models" / "other").symlink_to(models / "loss-causal")
+    monkeypatch.delenv("EPOCHS_LEFT_MODEL")
+    monkeypatch.setattr(bundle_choice, "RELEASED", Path("nowhere"))
     done = cli("predict", "-i", good)
     assert done.code == 4
-    assert "no bundle xgboost/neuron-causal in ./models (bundles there: other)" in done.error
-    assert "`make reproduce`" in done.error
-    assert "-m" in done.error
+    assert "no released predictor; install a release" in done.error
 
 
 def damaged_copy(models: Path, place: Path, name: str, edit: Any) -> Path:

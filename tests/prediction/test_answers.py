@@ -342,7 +342,7 @@ def test_an_interval_holds_its_prediction_however_biased_the_residuals(
     remaining, no = np.array([0.0, 3.0, 100.0]), np.zeros(3, dtype=bool)
     for offsets in ((0.1, 0.5), (-0.5, -0.1)):
         biased = replace(predictor(), offsets={"all": offsets, "loss_only": offsets})
-        lower, upper = biased.interval(remaining, ~no, no)
+        lower, upper = biased.interval(remaining, (np.zeros(3), np.ones(3)), ~no, no)
         assert (lower <= remaining).all()
         assert (upper >= remaining).all()
 

@@ -30,6 +30,26 @@ def test_a_chosen_column_plays_one_part_only() -> None:
     assert layout.ignored == ("loss",)
 
 
+def test_other_names_of_optional_columns_are_known() -> None:
+    layout = resolve(["step", "loss", "learning_rate", "num_train_epochs", "note"], DEFAULT)
+    assert layout.known == ("lr", "horizon")
+    assert (layout.written("lr"), layout.written("loss")) == ("learning_rate", "loss")
+    assert layout.columns(with_params=False) == [
+        "step",
+        "loss",
+        "learning_rate",
+        "num_train_epochs",
+    ]
+    assert layout.ignored == ("note",)
+
+
+def test_the_usual_name_goes_before_the_others() -> None:
+    layout = resolve(["epoch", "loss", "learning_rate", "lr"], DEFAULT)
+    assert (layout.written("lr"), layout.ignored) == ("lr", ("learning_rate",))
+    named = resolve(["epoch", "learning_rate"], ColumnChoice(metric="learning_rate"))
+    assert named.known == ()
+
+
 def test_parameters_are_read_only_if_wanted() -> None:
     layout = resolve(["run_id", "epoch", "loss", "params"], DEFAULT)
     assert layout.columns(with_params=False) == ["run_id", "epoch", "loss"]

@@ -6,8 +6,14 @@ import time
 
 import numpy as np
 import pytest
+from sklearn import covariance
 
-from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS, THRESHOLD_QUANTILE, Novelty
+from epochs_left.statistics.novelty import (
+    MAX_REFERENCE_ROWS,
+    THRESHOLD_QUANTILE,
+    Novelty,
+    ledoit_wolf,
+)
 
 SEEDS = range(3)
 
@@ -186,3 +192,15 @@ def test_a_hundred_thousand_rows_take_well_under_a_second() -> None:
     start = time.perf_counter()
     novelty.distance(rows)
     assert time.perf_counter() - start < 1.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(2, 3), (30, 40), (500, 8)])
+def test_the_shrunk_covariance_is_that_of_scikit_learn(
+    seed: int, n_rows: int, n_columns: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n_rows, n_columns)) @ rng.normal(size=(n_columns, n_columns)) + 3
+    expected, _ = covariance.ledoit_wolf(rows)
+    np.testing.assert_allclose(ledoit_wolf(rows), expected, rtol=1e-9, atol=1e-12)
+    assert not ledoit_wolf(np.ones((n_rows, n_columns))).any()

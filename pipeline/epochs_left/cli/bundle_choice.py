@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from epochs_left.errors import ModelError, did_you_mean
+from epochs_left.errors import ModelError
+from epochs_left.storage.released import RELEASED, RELEASED_ID
 
-#: Where bundles lie that are called by their id, and the one that predicts unless told otherwise.
+#: Where bundles lie that are called by their id.
 MODELS_FOLDER = Path("models")
-DEFAULT_MODEL = "xgboost/neuron-causal"
+#: Environment variable with the bundle that is taken when none is named.
+MODEL_VARIABLE = "EPOCHS_LEFT_MODEL"
+
+
+def default_model() -> str:
+    """Return the bundle that predicts unless told otherwise: the package's own, if not set."""
+    return os.environ.get(MODEL_VARIABLE) or RELEASED_ID
 
 
 def bundle_folder(model: str | None) -> Path:
@@ -17,37 +25,42 @@ def bundle_folder(model: str | None) -> Path:
     Raises
     ------
     ModelError
-        If the default bundle was asked for, or a name that is none, with those that are there.
+        For a name that is none, with the nearest that are there, or if the package has no bundle of
+        its own.
     """
-    if model is None:
-        return _default()
-    path, below = Path(model), MODELS_FOLDER / model
+    name = model or default_model()
+    if name == RELEASED_ID:
+        return _released()
+    path, below = Path(name), MODELS_FOLDER / name
     if path.exists() or path.is_absolute():
         return path
-    return below if below.exists() else _unknown(model)
+    return below if below.exists() else _unknown(name)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of the bundles that begin with what has been typed."""
+    from epochs_left.storage.bundles import known_bundles  # noqa: PLC0415 - slow
+
+    names = [RELEASED_ID, *known_bundles(MODELS_FOLDER)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _unknown(model: str) -> Path:
-    """Raise ModelError with the bundles that have names, or return the path if there are none."""
-    from epochs_left.storage.bundles import known_bundles  # noqa: PLC0415 - slow
+    """Raise ModelError with the bundles whose names are nearest; return the path without any."""
+    from epochs_left.storage.bundles import known_bundles, nearest_bundles  # noqa: PLC0415 - slow
 
     found = known_bundles(MODELS_FOLDER)
     if found:
         raise ModelError(
-            f"no bundle {model}, nor ./{MODELS_FOLDER / model}{did_you_mean(model, found)} "
-            f"(bundles there: {', '.join(found)}); name one of them or fit it first"
+            f"no bundle {model}, nor ./{MODELS_FOLDER / model}; {nearest_bundles(model, found)}"
         )
     return Path(model)
 
 
-def _default() -> Path:
-    from epochs_left.storage.bundles import MANIFEST, known_bundles  # noqa: PLC0415 - slow
-
-    folder = MODELS_FOLDER / DEFAULT_MODEL
-    if not (folder / MANIFEST).is_file():
-        known = ", ".join(known_bundles(MODELS_FOLDER)) or "none"
+def _released() -> Path:
+    if not RELEASED.is_dir():
         raise ModelError(
-            f"no bundle {DEFAULT_MODEL} in ./{MODELS_FOLDER} (bundles there: {known}); "
-            "run `make reproduce` in the repository, or name a bundle's folder with -m"
+            "this installation has no released predictor; install a release, make one with "
+            "`make full` in the repository, or name a bundle with -m"
         )
-    return folder
+    return RELEASED

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from epochs_left.cli import models, predict
+from epochs_left.cli import explain, models, predict, validate
 from epochs_left.cli.messages import leave_stdout, say
 from epochs_left.errors import EpochsLeftError, UsageError
 
@@ -32,10 +32,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("predict", help=predict.HELP, epilog=predict.EXAMPLES)(predict.predict)
+app.command("explain", help=explain.HELP, epilog=explain.EXAMPLES)(explain.explain)
+app.command("validate", help=validate.HELP, epilog=validate.EXAMPLES)(validate.validate)
 app.add_typer(models.app, name="models")
 
 

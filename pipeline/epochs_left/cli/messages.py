@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
@@ -73,6 +73,13 @@ class Messages:
         """Say what was tolerated."""
         if not self.quiet:
             say("warning", text)
+
+    def warn_all(self, texts: Sequence[str], *, strict: bool) -> None:
+        """Say what was tolerated; UsageError if nothing is to be tolerated."""
+        if strict and texts:
+            raise UsageError(f"{'; '.join(texts)}; mend that or leave out --strict")
+        for text in texts:
+            self.warn(text)
 
     def note(self, text: str) -> None:
         """Say what may be good to know, to a person at a terminal or one who asked."""

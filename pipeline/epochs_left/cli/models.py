@@ -7,41 +7,56 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from epochs_left.cli.bundle_choice import MODELS_FOLDER, bundle_folder
+from epochs_left.cli.bundle_choice import (
+    MODELS_FOLDER,
+    bundle_folder,
+    complete_model,
+    default_model,
+)
 from epochs_left.cli.messages import say, write_stdout
+from epochs_left.storage.released import RELEASED, RELEASED_ID
 
 if TYPE_CHECKING:
-    from epochs_left.storage.bundles import BundleManifest
+    from epochs_left.storage.manifests import BundleManifest
 
 app = typer.Typer(help="The bundles that predictions come from.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+_EXAMPLES = "[bold]Examples[/bold]\n\n{}"
 _SHOWN_LEVELS = (0.5, 0.8, 0.9)
 
 
-@app.command("list")
+@app.command("list", epilog=_EXAMPLES.format("epochs-left models list --json"))
 def list_models(as_json: AsJson = False) -> None:
-    """List the bundles below ./models."""
+    """List the released bundle and those below ./models."""
     from epochs_left.errors import EpochsLeftError  # noqa: PLC0415
     from epochs_left.storage.bundles import known_bundles, load_bundle  # noqa: PLC0415
 
     manifests = []
-    for name in known_bundles(MODELS_FOLDER):
+    folders = {name: MODELS_FOLDER / name for name in known_bundles(MODELS_FOLDER)}
+    if RELEASED.is_dir():
+        folders = {RELEASED_ID: RELEASED, **folders}
+    for name, folder in folders.items():
         try:
-            manifests.append(load_bundle(MODELS_FOLDER / name).manifest)
+            manifests.append(load_bundle(folder).manifest)
         except EpochsLeftError as error:
             say("warning", f"left out {name}: {error}")
     if as_json:
         write_stdout(json.dumps([_summary(manifest) for manifest in manifests], indent=2) + "\n")
     elif manifests:
-        write_stdout(_aligned([_summary(manifest) for manifest in manifests]))
+        write_stdout(_aligned([_for_people(manifest) for manifest in manifests]))
     else:
         say("note", f"no bundles in ./{MODELS_FOLDER}; `make reproduce` makes them")
 
 
-@app.command("show")
+@app.command("show", epilog=_EXAMPLES.format("epochs-left models show pooled/causal"))
 def show_model(
-    model: Annotated[str, typer.Argument(help="Folder of a bundle, or an id below ./models.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a bundle, or an id below ./models.", autocompletion=complete_model
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show what a bundle is, what it was trained on, and what it needs."""
@@ -54,12 +69,18 @@ def show_model(
 def _summary(manifest: BundleManifest) -> dict[str, Any]:
     return {
         "id": manifest.bundle_id,
+        "default": manifest.bundle_id == default_model(),
         "view": manifest.view,
         "title": manifest.title,
         "target": manifest.target,
         "features": len(manifest.features),
         "runs": manifest.training.get("n_runs"),
     }
+
+
+def _for_people(manifest: BundleManifest) -> dict[str, Any]:
+    any_target = {} if manifest.target is not None else {"target": "any"}
+    return _summary(manifest) | any_target
 
 
 def _aligned(rows: list[dict[str, Any]]) -> str:
@@ -76,7 +97,7 @@ def _aligned(rows: list[dict[str, Any]]) -> str:
 def _card(manifest: BundleManifest) -> str:
     """Return the manifest for people."""
     facts = {
-        **_summary(manifest),
+        **_for_people(manifest),
         "scale": manifest.scale,
         "trained on": _text(manifest.training),
         **{f"{kind}s seen": ", ".join(names) for kind, names in manifest.vocabulary.items()},
@@ -120,6 +141,8 @@ def _text(value: Any) -> str:
         return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return "/".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else ""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int):

@@ -8,8 +8,15 @@ from typing import Annotated
 
 import typer
 
-from epochs_left.cli.bundle_choice import DEFAULT_MODEL, MODELS_FOLDER
+from epochs_left.cli.bundle_choice import MODEL_VARIABLE, MODELS_FOLDER, complete_model
 from epochs_left.errors import UsageError
+from epochs_left.prediction.layout import OnBad
+from epochs_left.storage.released import RELEASED_ID
+
+DEFAULT_LEVEL = 0.9
+LAST = "last"
+#: Digits of the largest epoch that a float64 counts exactly, 2^53.
+_MAX_DIGITS = 15
 
 Model = Annotated[
     str | None,
@@ -18,12 +25,71 @@ Model = Annotated[
         "-m",
         metavar="MODEL",
         help=f"Folder of a bundle, or the id of one below ./{MODELS_FOLDER}.",
-        show_default=DEFAULT_MODEL,
+        envvar=MODEL_VARIABLE,
+        show_default=RELEASED_ID,
+        autocompletion=complete_model,
     ),
 ]
+
+
+def parsed_level(text: str | float) -> float:
+    """Return the level of an interval; UsageError for what is no share in (0, 1)."""
+    try:
+        level = float(text)
+    except ValueError:
+        percent = str(text).strip().removesuffix("%")
+        is_percent = str(text).strip().endswith("%") and percent.replace(".", "", 1).isdigit()
+        instead = f"write {float(percent) / 100:g}" if is_percent else "try 0.9"
+        message = f"--level: expected a share between 0 and 1, got {text!r}; {instead}"
+        raise UsageError(message) from None
+    if not 0 < level < 1:
+        raise UsageError(f"--level: expected a share between 0 and 1, got {level:g}; try 0.9")
+    return level
+
+
 Level = Annotated[
     float,
-    typer.Option("--level", metavar="SHARE", help="Share of the truths that intervals cover."),
+    typer.Option(
+        "--level",
+        metavar="SHARE",
+        help="Share of the truths that intervals cover.",
+        parser=parsed_level,
+    ),
+]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="LOGS",
+        help="Log: Parquet, CSV or JSON Lines, a row a run and epoch; - is stdin.",
+    ),
+]
+Target = Annotated[
+    float | None,
+    typer.Option(
+        "--target",
+        metavar="X",
+        help="Loss to be reached.",
+        show_default="what the model was trained for",
+    ),
+]
+Plateau = Annotated[
+    float | None,
+    typer.Option(
+        "--plateau",
+        metavar="P",
+        help="Instead of a loss: the plateau of the curve, from where on it stays below its lowest "
+        "loss plus this share of its whole fall; needs the horizon. 0.01 is usual.",
+    ),
+]
+Horizon = Annotated[
+    int | None,
+    typer.Option(
+        "--horizon",
+        metavar="N",
+        help="Epochs that the runs are meant to last; a column horizon goes before it.",
+    ),
 ]
 RunColumn = Annotated[
     str | None,
@@ -39,6 +105,10 @@ Metric = Annotated[
     str | None,
     typer.Option("--metric", metavar="NAME", help="Column of the loss.", show_default="loss"),
 ]
+OnBadValue = Annotated[
+    OnBad,
+    typer.Option("--on-bad", help="NaN or infinity in the log: stop, or flag the run and go on."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what would be a warning.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 Jobs = Annotated[
@@ -49,11 +119,13 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
 
 
-def checked_level(level: float) -> float:
-    """Return the level of an interval; UsageError outside (0, 1)."""
-    if not 0 < level < 1:
-        raise UsageError(f"--level: expected a share between 0 and 1, got {level:g}; try 0.9")
-    return level
+def parsed_at(at: str | None) -> int | str | None:
+    """Return the epoch of ``--at``, `LAST`, or None for every epoch; UsageError otherwise."""
+    if at is None or at == LAST:
+        return at
+    if not (at.isascii() and at.isdigit() and len(at) <= _MAX_DIGITS):
+        raise UsageError(f"--at: expected an epoch (0, 1, ...) or 'last', got {at!r}")
+    return int(at)
 
 
 def checked_target(target: float | None) -> float | None:
@@ -61,6 +133,24 @@ def checked_target(target: float | None) -> float | None:
     if target is not None and not (target > 0 and math.isfinite(target)):
         raise UsageError(f"--target: expected a loss above 0, got {target:g}")
     return target
+
+
+def checked_plateau(plateau: float | None, target: float | None) -> float | None:
+    """Return the share of a plateau; UsageError outside (0, 1), or if a loss is asked for too."""
+    if plateau is None:
+        return None
+    if target is not None:
+        raise UsageError("--target and --plateau exclude each other; pass one of them")
+    if not 0 < plateau < 1:
+        raise UsageError(f"--plateau: expected a share between 0 and 1, got {plateau:g}; try 0.01")
+    return plateau
+
+
+def checked_horizon(horizon: int | None) -> int | None:
+    """Return the planned number of epochs; UsageError below 1."""
+    if horizon is not None and horizon < 1:
+        raise UsageError(f"--horizon: expected 1 or more epochs, got {horizon}")
+    return horizon
 
 
 def checked_jobs(jobs: int | None) -> int:

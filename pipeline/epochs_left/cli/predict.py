@@ -7,18 +7,15 @@ from typing import Annotated
 import typer
 
 from epochs_left.cli import options
+from epochs_left.cli.light_imports import light_imports
 from epochs_left.cli.messages import Messages
 from epochs_left.errors import UsageError
 from epochs_left.prediction.layout import ColumnChoice, OnBad
 from epochs_left.storage.formats import PIPE, TableFormat
 
-DEFAULT_LEVEL = 0.9
-LAST = "last"
-#: Digits of the largest epoch that a float64 counts exactly, 2^53.
-_MAX_DIGITS = 15
-
 HELP = (
-    "Predict how many epochs each run has left until its loss reaches the target.\n\n"
+    "Predict how many epochs each run has left until its loss reaches the target, or its plateau."
+    "\n\n"
     "The answer has a row a run and epoch: run_id, epoch, epochs_remaining, lower, upper, "
     "p_converges, status, reason, model_id. A prediction at an epoch looks at the rows of its run "
     "up to that epoch and at nothing else. A missing loss is an evaluation that did not happen."
@@ -32,6 +29,8 @@ epochs-left predict -i logs.parquet -o eta.parquet --at last
 
 epochs-left predict -i keras.csv --metric train_loss --target 0.05
 
+epochs-left predict -i logs.csv -m pooled/causal --plateau 0.01 --horizon 200
+
 cat run.jsonl | epochs-left predict -i - --at last --json
 
 [bold]Exit codes[/bold]
@@ -39,26 +38,8 @@ cat run.jsonl | epochs-left predict -i - --at last --json
 0 done, 2 usage, 3 data, 4 model, 5 input or output, 6 integrity, 130 interrupted
 """
 
-Source = Annotated[
-    str,
-    typer.Option(
-        "--input",
-        "-i",
-        metavar="LOGS",
-        help="Log: Parquet, CSV or JSON Lines, a row a run and epoch; - is stdin.",
-    ),
-]
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="OUT", help="Where to write; - is stdout.")
-]
-Target = Annotated[
-    float | None,
-    typer.Option(
-        "--target",
-        metavar="X",
-        help="Loss to be reached.",
-        show_default="what the model was trained for",
-    ),
 ]
 At = Annotated[
     str | None,
@@ -73,23 +54,21 @@ Type = Annotated[
     TableFormat | None,
     typer.Option("--type", "-t", help="Format of OUT.", show_default="its extension, or csv"),
 ]
-OnBadValue = Annotated[
-    OnBad,
-    typer.Option("--on-bad", help="NaN or infinity in the log: stop, or flag the run and go on."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="The same as -t jsonl.")]
 
 
 def predict(  # noqa: PLR0913, PLR0917 - one argument an option
-    source: Source,
+    source: options.Source,
     output: Output = PIPE,
     model: options.Model = None,
-    target: Target = None,
+    target: options.Target = None,
+    plateau: options.Plateau = None,
+    horizon: options.Horizon = None,
     at: At = None,
-    level: options.Level = DEFAULT_LEVEL,
+    level: options.Level = options.DEFAULT_LEVEL,
     table_format: Type = None,
     as_json: AsJson = False,
-    on_bad: OnBadValue = OnBad.ERROR,
+    on_bad: options.OnBadValue = OnBad.ERROR,
     run_column: options.RunColumn = None,
     time_column: options.TimeColumn = None,
     metric: options.Metric = None,
@@ -100,32 +79,27 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument an option
     verbose: options.Verbose = False,
     no_progress: options.NoProgress = False,
 ) -> None:
-    """Predict how many epochs each run has left until its loss reaches the target."""
+    """Predict how many epochs each run has left until its loss reaches the target, or plateaus."""
     if as_json and table_format not in {None, TableFormat.JSONL}:
         raise UsageError(f"--json and -t {table_format} exclude each other; pass one of them")
-    from epochs_left.cli.predict_run import PredictTask, run  # noqa: PLC0415 - slow to import
+    with light_imports():
+        from epochs_left.cli.predict_run import PredictTask, run  # noqa: PLC0415 - slow to import
 
-    task = PredictTask(
-        source=source,
-        output=output,
-        table_format=TableFormat.JSONL if as_json else table_format,
-        model=model,
-        target=options.checked_target(target),
-        at=_parsed_at(at),
-        level=options.checked_level(level),
-        on_bad=on_bad,
-        columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
-        strict=strict,
-        force=force,
-        jobs=options.checked_jobs(jobs),
-        messages=Messages(quiet=quiet, verbose=verbose, progress=not no_progress),
-    )
-    run(task)
-
-
-def _parsed_at(at: str | None) -> int | str | None:
-    if at is None or at == LAST:
-        return at
-    if not (at.isascii() and at.isdigit() and len(at) <= _MAX_DIGITS):
-        raise UsageError(f"--at: expected an epoch (0, 1, ...) or 'last', got {at!r}")
-    return int(at)
+        task = PredictTask(
+            source=source,
+            output=output,
+            table_format=TableFormat.JSONL if as_json else table_format,
+            model=model,
+            target=options.checked_target(target),
+            plateau=options.checked_plateau(plateau, target),
+            horizon=options.checked_horizon(horizon),
+            at=options.parsed_at(at),
+            level=level,
+            on_bad=on_bad,
+            columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
+            strict=strict,
+            force=force,
+            jobs=options.checked_jobs(jobs),
+            messages=Messages(quiet=quiet, verbose=verbose, progress=not no_progress),
+        )
+        run(task)

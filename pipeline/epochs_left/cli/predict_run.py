@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from epochs_left.cli.aim_choice import about_model, aim_for
 from epochs_left.cli.bundle_choice import bundle_folder
 from epochs_left.cli.messages import Messages, is_terminal
 from epochs_left.errors import UsageError
+from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import ANSWER_SCHEMA
 from epochs_left.prediction.batch import Findings, Request, predict_log
 from epochs_left.prediction.histories import At
@@ -32,6 +33,8 @@ class PredictTask:
     table_format: TableFormat | None
     model: str | None
     target: float | None
+    plateau: float | None
+    horizon: int | None
     at: At
     level: float
     on_bad: OnBad
@@ -56,10 +59,10 @@ def run(task: PredictTask) -> None:
         raise UsageError("Parquet is no text for a terminal; pass -o FILE, or -t csv")
     pa.set_cpu_count(task.jobs)
     bundle = load_bundle(bundle_folder(task.model))
-    predictor = predictor_of(bundle, level=task.level, jobs=task.jobs)
-    target = predictor.manifest.target if task.target is None else task.target
-    _warn_about_model(task, predictor, target)
-    findings = _answer(task, predictor, target, table_format)
+    predictor = predictor_of(bundle, level=task.level, jobs=1)
+    aim = aim_for(predictor, task.target, task.plateau, task.horizon)
+    task.messages.warn_all(about_model(predictor, aim, task.level), strict=task.strict)
+    findings = _answer(task, predictor, aim, table_format)
     _report(task, findings)
 
 
@@ -67,22 +70,8 @@ def _shown_on_terminal(task: PredictTask) -> bool:
     return task.output == PIPE and is_terminal(sys.stdout)
 
 
-def _warn_about_model(task: PredictTask, predictor: Predictor, target: float) -> None:
-    manifest = predictor.manifest
-    if target != manifest.target:
-        task.messages.warn(
-            f"target {target:g}, while {manifest.bundle_id} was trained for {manifest.target:g}: "
-            "expect larger errors"
-        )
-    if all(any(map(math.isinf, offsets)) for offsets in predictor.offsets.values()):
-        task.messages.warn(
-            f"{manifest.bundle_id} supports no finite interval at level {task.level:g}: lower is "
-            "0 and upper is empty; pass a lower --level"
-        )
-
-
 def _answer(
-    task: PredictTask, predictor: Predictor, target: float, table_format: TableFormat
+    task: PredictTask, predictor: Predictor, aim: Aim, table_format: TableFormat
 ) -> Findings:
     is_pipe = task.source == PIPE
     stdin, stdout = (getattr(stream, "buffer", None) for stream in (sys.stdin, sys.stdout))
@@ -91,13 +80,16 @@ def _answer(
         open_log(task.source, stdin) as log,
         task.messages.progress_bar(log.n_rows, wanted=not _shown_on_terminal(task)) as advance,
     ):
+        for text in log.notes:
+            task.messages.note(text)
         request = Request(
             columns=task.columns,
-            target=target,
+            aim=aim,
             at=task.at,
             on_bad=task.on_bad,
             strict=task.strict,
             default_run="stdin" if is_pipe else Path(task.source).stem,
+            jobs=task.jobs,
             on_progress=advance,
         )
         return predict_log(
@@ -109,7 +101,6 @@ def _answer(
 
 
 def _report(task: PredictTask, findings: Findings) -> None:
-    for text in findings.warnings():
-        task.messages.warn(text)
+    task.messages.warn_all(findings.warnings(), strict=False)
     statuses = ", ".join(f"{count:,} {status}" for status, count in findings.statuses.most_common())
     task.messages.note(f"{findings.n_runs:,} runs, {findings.n_rows:,} rows: {statuses or 'none'}")

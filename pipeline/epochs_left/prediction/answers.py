@@ -10,18 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
-from epochs_left.features import compute_features
-from epochs_left.prediction.assemble import Block, blocks
+from epochs_left.prediction.aims import Aim
+from epochs_left.prediction.assemble import blocks
 from epochs_left.prediction.histories import MIN_HISTORY, At, Histories, histories, rows_to_answer
+from epochs_left.prediction.measured import Measured, measured
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.runs import Runs
-from epochs_left.prediction.unlike import (
-    combined,
-    far_from_training,
-    outside_ranges,
-    unseen_names,
-)
-from epochs_left.trajectories import GOAL_INPUTS
 
 
 class Status(StrEnum):
@@ -29,15 +23,19 @@ class Status(StrEnum):
 
     OK = "ok"
     INSUFFICIENT_HISTORY = "insufficient_history"  # no prediction: fewer than two epochs seen
-    ALREADY_CONVERGED = "already_converged"  # the loss has reached the target: 0 epochs
+    ALREADY_CONVERGED = "already_converged"  # the goal is reached: 0 epochs
     OUT_OF_DISTRIBUTION = "out_of_distribution"  # predicted, with a wider interval
     DIVERGED = "diverged"  # no prediction: the loss was NaN or infinite
 
 
 _STATUSES = tuple(Status)
 _TOO_SHORT = f"fewer than {MIN_HISTORY} epochs with a loss"
+_NO_LOSS = "no loss at this epoch"
 _NOT_FINITE = "the loss is not finite, here or before"
 _REACHED = "the loss has reached the target"
+_ON_PLATEAU = "the horizon is over and the plateau began before it"
+_NO_PLATEAU = "the horizon is over without a plateau"
+_AIMLESS = "no horizon, which is a part of what a plateau is"
 _LOSS_ALONE = "predicted from the loss alone"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -104,7 +102,7 @@ def answers(
     runs: Runs,
     predictor: Predictor,
     *,
-    target: float,
+    aim: Aim,
     at: At,
     run_names: Sequence[str],
     label_names: Sequence[str],
@@ -120,39 +118,43 @@ def answers(
         The runs.
     predictor
         The model.
-    target
-        Loss to be reached.
+    aim
+        What is asked for.
     at
         Which rows to answer (`histories.rows_to_answer`).
     run_names, label_names
         Names by their codes in the rows.
     """
-    past = histories(runs, target)
+    past = histories(runs, aim)
     asked = rows_to_answer(runs, at)
     wanted = np.zeros(len(runs.rows), dtype=np.bool_)
     wanted[asked[asked >= 0]] = True
-    draft = _without_model(past)
-    spelled = _spelled(label_names, predictor)
+    draft = _without_model(past, aim)
+    spelled = known_spelling(label_names, predictor)
     predicted = wanted & past.predictable
-    for block in blocks(past, predicted, predictor.inputs, spelled, target):
-        _predict(block, predicted, predictor, spelled, draft)
+    for block in blocks(past, predicted, predictor.inputs, spelled, aim):
+        _predict(measured(block, predicted, predictor, spelled), predictor, draft)
     return _table(runs, draft, asked, at, run_names, predictor.manifest.bundle_id)
 
 
-def _without_model(past: Histories) -> _Draft:
+def _without_model(past: Histories, aim: Aim) -> _Draft:
     """Answer what needs no model; what comes later in the list overrules what comes before."""
-    measured = past.runs.rows.measured
-    short = measured & (past.seen < MIN_HISTORY)
+    rows = past.runs.rows
+    short = rows.measured & (past.seen < MIN_HISTORY)
     unknown = {"epochs": np.nan, "p_converges": np.nan}
-    draft = _Draft.of(len(past.runs.rows))
-    draft.settle(~measured, Status.INSUFFICIENT_HISTORY, "no loss at this epoch", **unknown)
+    never = {"epochs": np.nan, "p_converges": 0.0}
+    reached = _REACHED if aim.plateau is None else _ON_PLATEAU
+    draft = _Draft.of(len(rows))
+    draft.settle(~rows.measured, Status.INSUFFICIENT_HISTORY, _NO_LOSS, **unknown)
     draft.settle(short, Status.INSUFFICIENT_HISTORY, _TOO_SHORT, **unknown)
-    draft.settle(past.diverged, Status.DIVERGED, _NOT_FINITE, epochs=np.nan, p_converges=0.0)
-    draft.settle(past.reached, Status.ALREADY_CONVERGED, _REACHED, epochs=0.0, p_converges=1.0)
+    draft.settle(past.aimless, Status.INSUFFICIENT_HISTORY, _AIMLESS, **unknown)
+    draft.settle(past.diverged, Status.DIVERGED, _NOT_FINITE, **never)
+    draft.settle(past.ended, Status.OK, _NO_PLATEAU, **never)
+    draft.settle(past.reached, Status.ALREADY_CONVERGED, reached, epochs=0.0, p_converges=1.0)
     return draft
 
 
-def _spelled(names: Sequence[str], predictor: Predictor) -> list[str]:
+def known_spelling(names: Sequence[str], predictor: Predictor) -> list[str]:
     """Return names in the spelling of the training data where only the case differs."""
     known = {
         name.lower(): name for names in predictor.manifest.vocabulary.values() for name in names
@@ -160,64 +162,20 @@ def _spelled(names: Sequence[str], predictor: Predictor) -> list[str]:
     return [known.get(name.strip().lower(), name) for name in names]
 
 
-def _predict(
-    block: Block,
-    predicted: BoolArray,
-    predictor: Predictor,
-    label_names: Sequence[str],
-    draft: _Draft,
-) -> None:
-    """Predict the wanted cells of a block and write them into the draft."""
-    cells = (block.rows >= 0) & predicted[block.rows]
-    run = np.nonzero(cells)[0]
-    computed, complete = _features(block, predictor)
-    features = np.stack([computed[name][cells] for name in predictor.manifest.features], axis=1)
-    names = unseen_names(block.labels, label_names, predictor.manifest, block.trajectories.n_runs)
-    unlike = combined(
-        {
-            **{reason: runs[run] for reason, runs in names.items()},
-            **{reason: flagged[cells] for reason, flagged in block.flags.items()},
-            **outside_ranges(features, predictor.manifest),
-            **far_from_training(features, predictor.novelty),
-        },
-        run.size,
-    )
-    elapsed = block.trajectories.inputs["epoch"][cells]
-    forecast = predictor.forecast(features, elapsed, complete[cells], unlike.found)
-    rows, unit = block.rows[cells], block.unit[run, 0]
-    draft.remaining[rows] = forecast.remaining * unit
-    draft.lower[rows] = forecast.lower * unit
-    draft.upper[rows] = forecast.upper * unit
+def _predict(cells: Measured, predictor: Predictor, draft: _Draft) -> None:
+    """Predict cells and write what was found into the draft."""
+    rows, unlike, complete = cells.rows, cells.unlike, cells.complete
+    forecast = predictor.forecast(cells.features, cells.elapsed, complete, unlike.found)
+    draft.remaining[rows] = forecast.remaining * cells.unit
+    draft.lower[rows] = forecast.lower * cells.unit
+    draft.upper[rows] = forecast.upper * cells.unit
     if forecast.p_converges is not None:
         draft.p_converges[rows] = forecast.p_converges
     statuses = (_STATUSES.index(Status.OK), _STATUSES.index(Status.OUT_OF_DISTRIBUTION))
     draft.status[rows] = np.where(unlike.found, statuses[1], statuses[0])
-    plain = np.where(complete[cells], draft.reasons.index(""), draft.reasons.index(_LOSS_ALONE))
+    plain = np.where(complete, draft.reasons.index(""), draft.reasons.index(_LOSS_ALONE))
     draft.reason[rows] = np.where(unlike.found, unlike.reason + len(draft.reasons) - 1, plain)
     draft.reasons.extend(unlike.reasons[1:])
-
-
-def _features(block: Block, predictor: Predictor) -> tuple[dict[str, FloatArray], BoolArray]:
-    """Return features by name, NaN where an input is missing, and where none is, ``(R, E)``.
-
-    A group may turn a missing input into a number; it would then depend on other runs of the log
-    whether a run without that input shares their block.
-    """
-    trajectories = block.trajectories
-    with np.errstate(all="ignore"):
-        features = compute_features(
-            trajectories, predictor.groups, names=predictor.manifest.features
-        )
-    complete = np.ones(block.rows.shape, dtype=np.bool_)
-    for group in predictor.groups:
-        known = np.ones(block.rows.shape, dtype=np.bool_)
-        for name in group.requires:
-            here = block.available.get(name, np.array(name in trajectories.inputs))
-            known &= here
-            complete &= here | (name in GOAL_INPUTS)
-        for name in set(group.units) & set(features):
-            features[name][~known] = np.nan
-    return features, complete
 
 
 def _table(

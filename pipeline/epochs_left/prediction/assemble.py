@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, ranges
 from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
+from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.cells import UNNAMED
 from epochs_left.prediction.forecasts import linearised_forecasts, training_of
-from epochs_left.prediction.histories import MIN_HISTORY, Histories
+from epochs_left.prediction.histories import MIN_HISTORY, Histories, horizons
 from epochs_left.prediction.layout import MEASURES, SETTINGS
 from epochs_left.prediction.rows import Rows
 from epochs_left.trajectories import (
@@ -35,8 +36,12 @@ from epochs_left.trajectories import (
     pad,
 )
 
-#: Padded cells of a block, times the width of the parameters: 2 MB a measure stays in the cache.
-MAX_BLOCK_CELLS = 2**18
+#: Padded cells of a block, times the width of the parameters: 256 KB a measure stays in the cache.
+MAX_BLOCK_CELLS = 2**15
+#: A longer plan of the learning rate counts as unknown: a number in a log must not fill the memory.
+MAX_PLANNED_EPOCHS = 1_000_000
+#: Planned epochs that count as one cell of a block.
+_PLANNED_A_CELL = 8
 #: Settings whose meaning is tied to one epoch or one step.
 PER_EPOCH_SETTINGS = ("lr", "batch_size", "n_examples", "horizon")
 #: What a forecast needs to be told of a run.
@@ -74,13 +79,17 @@ class Block:
     flags: Mapping[str, BoolArray]
     labels: Mapping[str, IntArray]
 
+    def knows(self, name: str) -> bool:
+        """Tell whether an input is known of any of the runs."""
+        return name in self.trajectories.inputs
+
 
 def blocks(
     histories: Histories,
     wanted: BoolArray,
     inputs: Collection[str],
     label_names: Sequence[str],
-    target: float,
+    aim: Aim,
 ) -> Iterator[Block]:
     """Yield blocks that cover every run with a wanted row, each run up to its last wanted row.
 
@@ -92,8 +101,8 @@ def blocks(
         Names of the inputs that the feature groups ask for.
     label_names
         Names by their codes in the rows.
-    target
-        Loss to be reached.
+    aim
+        What is asked for.
     """
     runs = histories.runs
     last_wanted = np.maximum.reduceat(np.where(wanted, np.arange(wanted.size), -1), runs.starts)
@@ -104,10 +113,14 @@ def blocks(
     with_wanted = np.flatnonzero(last_wanted >= 0)
     width = 1 if runs.rows.params is None else runs.rows.params.shape[1]
     max_cells = max(1, MAX_BLOCK_CELLS // width)
-    for index in blocks_of_similar_length(lengths[with_wanted], max_cells):
+    sizes = lengths[with_wanted]
+    if "planned_lr" in inputs:
+        planned = np.nan_to_num(np.minimum(horizons(runs, aim), MAX_PLANNED_EPOCHS))[with_wanted]
+        sizes = np.maximum(sizes, planned.astype(np.int64) // _PLANNED_A_CELL)
+    for index in blocks_of_similar_length(sizes, max_cells):
         members = with_wanted[index]
         cells = positions[ranges(starts[members], lengths[members])]
-        yield _block(runs.rows, cells, lengths[members], inputs, label_names, target)
+        yield _block(runs.rows, cells, lengths[members], inputs, label_names, aim)
 
 
 def _block(
@@ -116,9 +129,9 @@ def _block(
     lengths: IntArray,
     inputs: Collection[str],
     label_names: Sequence[str],
-    target: float,
+    aim: Aim,
 ) -> Block:
-    taken = rows.take(cells)
+    taken = rows.take(_sliced(cells))
     first = np.cumsum(lengths) - lengths
     epoch = pad(taken.epoch.astype(np.float64), lengths)
     unit = epoch[:, 1:MIN_HISTORY] - epoch[:, :1]
@@ -129,18 +142,19 @@ def _block(
     }
     if taken.params is not None and GEOMETRY_INPUTS.keys() & set(inputs):
         series |= _geometry(taken.params, lengths)
-    settings = _settings(taken, first, unit)
+    settings = _settings(taken, first, unit, aim)
     labels = {name: codes[first] for name, codes in taken.labels.items()}
     named = np.array([*label_names, ""], dtype=object)
-    if taken.params is not None and FORECAST_INPUTS.keys() & set(inputs):
+    has_theory = aim.target is not None and FORECAST_INPUTS.keys() & set(inputs)
+    if taken.params is not None and has_theory:
         of_run = settings | {name: named[codes][:, None] for name, codes in labels.items()}
-        series |= _forecasts(taken.params, lengths, of_run, target)
+        series |= _forecasts(taken.params, lengths, of_run, aim.loss)
     if "planned_lr" in inputs:
         settings |= _planned(settings, labels, named)
     values: dict[str, Any] = {
         "epoch": epoch / unit,
         "loss": pad(taken.loss, lengths),
-        "target": np.full((lengths.size, 1), target),
+        **{name: np.full((lengths.size, 1), value) for name, value in _asked(aim).items()},
         **series,
         **{name: column for name, column in settings.items() if name in inputs},
         **{name: named[labels[name]][:, None] for name in labels if name in inputs},
@@ -153,6 +167,18 @@ def _block(
         flags=_flags(taken, lengths, epoch, unit),
         labels=labels,
     )
+
+
+def _sliced(cells: IntArray) -> IntArray | slice:
+    """Return consecutive positions as a slice, which copies nothing."""
+    first, end = int(cells[0]), int(cells[0]) + cells.size
+    consecutive = cells[-1] + 1 == end and np.all(np.diff(cells) == 1)
+    return slice(first, end) if consecutive else cells
+
+
+def _asked(aim: Aim) -> dict[str, float]:
+    """Return the inputs that say what is asked for; what a plateau says is not in any unit."""
+    return {"target": aim.loss} | ({} if aim.plateau is None else {"plateau": aim.plateau})
 
 
 def _geometry(params: FloatArray, lengths: IntArray) -> dict[str, FloatArray]:
@@ -177,15 +203,23 @@ def _forecasts(
     return {name: pad(values, lengths) for name, values in found.items()}
 
 
-def _settings(taken: Rows, first: IntArray, unit: FloatArray) -> dict[str, FloatArray]:
-    """Return each setting in the first row of its run, shape ``(R, 1)``."""
+def _settings(taken: Rows, first: IntArray, unit: FloatArray, aim: Aim) -> dict[str, FloatArray]:
+    """Return each setting in the first row of its run, shape ``(R, 1)``.
+
+    The horizon of a plateau is part of what is asked for: it is counted in units of the run.
+    """
     settings = {
         name: values[first][:, None] for name, values in taken.numbers.items() if name in SETTINGS
     }
     if taken.params is not None and "n_params" not in settings:
         settings["n_params"] = np.full((first.size, 1), float(taken.params.shape[1]))
+    if aim.horizon is not None:
+        stated = settings.get("horizon", np.full((first.size, 1), np.nan))
+        settings["horizon"] = np.where(np.isnan(stated), aim.horizon, stated)
     for name in PER_EPOCH_SETTINGS:
-        if name in settings:
+        if name == "horizon" and aim.target is None:
+            settings[name] = settings[name] / unit
+        elif name in settings:
             settings[name] = np.where(unit == 1, settings[name], np.nan)
     return settings
 
@@ -196,18 +230,19 @@ def _planned(
     """Return the planned learning rates, shape ``(R, H + 1)``, where the plan is known."""
     if not {"lr", "horizon"} <= settings.keys() or "lr_schedule" not in labels:
         return {}
-    plans = [
-        learning_rates(schedule, lr, int(horizon))
-        if schedule in SCHEDULES and lr > 0 and horizon >= 1
-        else np.array([np.nan])
-        for schedule, lr, horizon in zip(
-            named[labels["lr_schedule"]],
-            settings["lr"][:, 0],
-            settings["horizon"][:, 0],
-            strict=True,
-        )
-    ]
-    return {"planned_lr": pad(np.concatenate(plans), np.array([plan.size for plan in plans]))}
+    lr, horizon = (settings[name][:, 0] for name in ("lr", "horizon"))
+    schedule = named[labels["lr_schedule"]]
+    known = np.isin(schedule, list(SCHEDULES)) & (lr > 0)
+    known &= (horizon >= 1) & (horizon <= MAX_PLANNED_EPOCHS)
+    length = np.where(known, horizon, 0).astype(np.int64) + 1
+    planned = np.full((lr.size, int(length.max(initial=1))), np.nan)
+    plans = labels["lr_schedule"] * (planned.shape[1] + 1) + length
+    for plan in np.unique(plans[known]):
+        rows = np.flatnonzero(known & (plans == plan))
+        size = length[rows[0]]
+        shape = learning_rates(schedule[rows[0]], 1.0, int(size - 1))
+        planned[rows, :size] = lr[rows, None] * shape
+    return {"planned_lr": planned}
 
 
 def _available(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
-from epochs_left.errors import DataError
+from epochs_left.errors import DataError, UsageError
+from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import answers
 from epochs_left.prediction.cells import Names
 from epochs_left.prediction.histories import At
@@ -29,10 +32,13 @@ from epochs_left.storage.outputs import TableWriter
 from epochs_left.trajectories import GEOMETRY_INPUTS
 
 Gather = Callable[[Iterable[Rows]], Iterator[Rows]]
+_Answer = Callable[[Runs], pa.Table]
 OpenSink = Callable[[], AbstractContextManager[TableWriter]]
 
-#: Rows that are answered at once.
-PIECE_ROWS = 500_000
+#: Rows that are answered at once by one thread.
+PIECE_ROWS = 2**16
+#: Pieces that may wait or be under way for each thread: what is read ahead stays bounded.
+_PIECES_AHEAD = 2
 #: Ignored columns that are named.
 _SHOWN = 8
 
@@ -45,8 +51,8 @@ class Request:
     ----------
     columns
         Columns that the user named.
-    target
-        Loss to be reached.
+    aim
+        What every run is asked for.
     at
         Rows to answer (`histories.rows_to_answer`).
     on_bad
@@ -55,16 +61,19 @@ class Request:
         Whether what would be a warning is an error.
     default_run
         Name of the one run of a log without a column for it.
+    jobs
+        Threads; the answer does not depend on them.
     on_progress
         Called with the number of rows read and answered, after each piece of the log.
     """
 
     columns: ColumnChoice
-    target: float
+    aim: Aim
     at: At
     on_bad: OnBad
     strict: bool
     default_run: str
+    jobs: int
     on_progress: Callable[[int], None]
 
 
@@ -99,7 +108,7 @@ class Findings:
         return found
 
 
-def _about_columns(layout: Layout, default_run: str) -> list[str]:
+def about_columns(layout: Layout, default_run: str) -> list[str]:
     """Return a sentence for each thing that was tolerated in the columns."""
     found = []
     if layout.ignored:
@@ -148,27 +157,59 @@ def _predict(
     gather: Gather,
     open_sink: OpenSink,
 ) -> Findings:
-    findings = Findings(_about_columns(layout, request.default_run))
+    findings = Findings(about_columns(layout, request.default_run))
     _enforce(findings.about_columns, request)
-    reader = RowReader(
+    require_horizon(layout, request.aim)
+    reader = row_reader(layout, predictor, request.on_bad, request.default_run)
+    batches = log.batches(layout.columns(with_params=reader.with_params))
+
+    def pieces() -> Iterator[Runs]:
+        for rows in gather(reader.read(batches)):
+            findings.n_reordered += n_out_of_order(rows)
+            yield from in_order(rows, reader.run_names.texts).pieces(PIECE_ROWS)
+
+    def answer(runs: Runs) -> pa.Table:
+        return _answer(runs, reader, predictor, request)
+
+    # A thread has a piece of its own: threads of matrix products would only wait for one another.
+    with open_sink() as sink, threadpool_limits(limits=1, user_api="blas"):
+        for runs, table in _in_turn(answer, pieces(), request.jobs):
+            sink.write(table)
+            findings.add(runs, table)
+            request.on_progress(len(runs.rows))
+        _enforce(findings.warnings(), request)
+    return findings
+
+
+def row_reader(layout: Layout, predictor: Predictor, on_bad: OnBad, default_run: str) -> RowReader:
+    """Return what reads the rows of a log as the predictor needs them."""
+    return RowReader(
         layout=layout,
-        on_bad=request.on_bad,
+        on_bad=on_bad,
         with_params=not GEOMETRY_INPUTS.keys().isdisjoint(predictor.inputs),
         run_names=Names(),
         label_names=Names(),
-        default_run=request.default_run,
+        default_run=default_run,
     )
-    batches = log.batches(layout.columns(with_params=reader.with_params))
-    with open_sink() as sink:
-        for rows in gather(reader.read(batches)):
-            findings.n_reordered += n_out_of_order(rows)
-            for runs in in_order(rows, reader.run_names.texts).pieces(PIECE_ROWS):
-                table = _answer(runs, reader, predictor, request)
-                sink.write(table)
-                findings.add(runs, table)
-                request.on_progress(len(runs.rows))
-        _enforce(findings.warnings(), request)
-    return findings
+
+
+def _in_turn(answer: _Answer, pieces: Iterable[Runs], jobs: int) -> Iterator[tuple[Runs, pa.Table]]:
+    """Yield each piece and its answer, in order, from ``jobs`` threads and with bounded memory."""
+    if jobs == 1:
+        yield from ((runs, answer(runs)) for runs in pieces)
+        return
+    ahead: deque[tuple[Runs, Future[pa.Table]]] = deque()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for piece in pieces:
+            ahead.append((piece, pool.submit(answer, piece)))
+            while len(ahead) > _PIECES_AHEAD * jobs or (ahead and ahead[0][1].done()):
+                runs, table = ahead.popleft()
+                yield runs, table.result()
+        for runs, table in ahead:
+            yield runs, table.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _answer(runs: Runs, reader: RowReader, predictor: Predictor, request: Request) -> pa.Table:
@@ -177,11 +218,20 @@ def _answer(runs: Runs, reader: RowReader, predictor: Predictor, request: Reques
     return answers(
         runs,
         predictor,
-        target=request.target,
+        aim=request.aim,
         at=request.at,
         run_names=reader.run_names.texts,
         label_names=reader.label_names.texts,
     )
+
+
+def require_horizon(layout: Layout, aim: Aim) -> None:
+    """Raise UsageError if a plateau is asked for of runs whose horizon nobody says."""
+    if aim.plateau is not None and aim.horizon is None and "horizon" not in layout.known:
+        raise UsageError(
+            "--plateau: a plateau is that of the curve up to its horizon, which the log does not "
+            "say; pass --horizon EPOCHS, or add a column horizon"
+        )
 
 
 def _enforce(tolerated: Sequence[str], request: Request) -> None:

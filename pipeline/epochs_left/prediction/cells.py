@@ -47,7 +47,9 @@ class Column:
 
     def error_at(self, index: int, message: str) -> DataError:
         """Return an error that names the cell at ``index`` of the batch."""
-        return DataError(f"column {self.name!r}, data row {self.first_row + index + 1}: {message}")
+        row = self.first_row + index + 1
+        where = f"column {self.name!r}, data row {row}"
+        return DataError(f"{where}: {message}", column=self.name, row=row)
 
     def _shown(self, index: int) -> str:
         try:
@@ -157,7 +159,8 @@ class Column:
 
     def _wrong(self, expected: str, found: str) -> DataError:
         return DataError(
-            f"column {self.name!r}: expected {expected}, found {found}; convert the column"
+            f"column {self.name!r}: expected {expected}, found {found}; convert the column",
+            column=self.name,
         )
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epochs_left.arrays import BoolArray, IntArray
+from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.dynamics.targets import plateau_epoch
+from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.runs import Runs
 
 #: Epochs with a loss that a prediction needs: one shows a level, two show a slope.
@@ -27,40 +29,80 @@ class Histories:
     seen
         Epochs with a loss so far, this one included, shape ``(n,)``.
     reached
-        The loss has reached the target, at this epoch or before.
+        The goal is reached, at this epoch or before.
     diverged
-        The loss was NaN or infinite, at this epoch or before, and had not reached the target.
+        The loss was NaN or infinite, at this epoch or before, and had not reached the goal.
+    ended
+        The horizon of a plateau is over and there was none.
+    aimless
+        A plateau is asked for and the horizon that it needs is not known.
     """
 
     runs: Runs
     seen: IntArray
     reached: BoolArray
     diverged: BoolArray
+    ended: BoolArray
+    aimless: BoolArray
 
     @property
     def predictable(self) -> BoolArray:
         """Rows that get a prediction, shape ``(n,)``."""
-        enough = self.runs.rows.measured & (self.seen >= MIN_HISTORY)
-        return enough & ~self.reached & ~self.diverged
+        return self.usable & (self.seen >= MIN_HISTORY) & ~self.aimless
 
     @property
     def usable(self) -> BoolArray:
         """Rows that predictions may look at, shape ``(n,)``."""
-        return self.runs.rows.measured & ~self.reached & ~self.diverged
+        return self.runs.rows.measured & ~self.reached & ~self.diverged & ~self.ended
 
 
-def histories(runs: Runs, target: float) -> Histories:
-    """Return the histories of ``runs`` with respect to a loss ``target``."""
+def histories(runs: Runs, aim: Aim) -> Histories:
+    """Return the histories of ``runs`` with respect to a goal.
+
+    A loss is reached at the first row at or below it, for good. Whether a plateau has begun depends
+    on the lowest loss up to the horizon, so that before it nobody knows; from the horizon on the
+    whole curve is known, and with it whether there was one.
+    """
     rows = runs.rows
     finite = np.isfinite(rows.loss)
     first_bad = runs.first(rows.measured & ~finite)
-    first_hit = runs.first(finite & (rows.loss <= target))
+    horizon = horizons(runs, aim)
+    over = np.full(runs.lengths.size, len(rows))
+    if aim.target is None:
+        over = runs.first(rows.epoch >= np.repeat(horizon, runs.lengths))
+        there = np.array(
+            [
+                row < bad and _has_plateau(runs, run, horizon[run], aim)
+                for run, (row, bad) in enumerate(zip(over, first_bad, strict=True))
+            ]
+        )
+        first_hit = np.where(there, over, len(rows))
+    else:
+        first_hit = runs.first(finite & (rows.loss <= aim.target))
+    hit, bad = first_hit < first_bad, (first_bad < first_hit) & (first_bad <= over)
     return Histories(
         runs=runs,
         seen=runs.count(rows.measured),
-        reached=runs.since(first_hit) & np.repeat(first_hit < first_bad, runs.lengths),
-        diverged=runs.since(first_bad) & np.repeat(first_bad < first_hit, runs.lengths),
+        reached=runs.since(first_hit) & np.repeat(hit, runs.lengths),
+        diverged=runs.since(first_bad) & np.repeat(bad, runs.lengths),
+        ended=runs.since(over) & np.repeat(over < np.minimum(first_hit, first_bad), runs.lengths),
+        aimless=np.repeat(np.isnan(horizon) & (aim.target is None), runs.lengths),
     )
+
+
+def horizons(runs: Runs, aim: Aim) -> FloatArray:
+    """Return the epochs that each run is meant to last, NaN where nobody says, shape ``(R,)``."""
+    stated = runs.rows.numbers.get("horizon", np.full(len(runs.rows), np.nan))[runs.starts]
+    return np.where(np.isnan(stated), np.nan if aim.horizon is None else aim.horizon, stated)
+
+
+def _has_plateau(runs: Runs, run: int, horizon: float, aim: Aim) -> bool:
+    """Tell whether a run that has lasted its horizon came to its plateau in time."""
+    assert aim.plateau is not None
+    start = runs.starts[run]
+    rows = runs.rows.take(slice(start, start + runs.lengths[run]))
+    seen = rows.loss[rows.measured & (rows.epoch <= horizon)]
+    return seen.size > 0 and plateau_epoch(seen, aim.plateau) is not None
 
 
 def rows_to_answer(runs: Runs, at: At) -> IntArray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from epochs_left.errors import DataError
@@ -33,6 +33,18 @@ SETTINGS: dict[str, float] = {
 }
 #: Optional columns with one name a run.
 LABELS = ("optimizer", "activation", "architecture", "lr_schedule")
+#: Other names of optional columns, as frameworks and loggers write them; the first one there is
+#: taken, where the usual name is absent.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "lr": ("learning_rate", "train/learning_rate", "train/lr", "lr_step"),
+    "grad_norm": ("gradient_norm", "grad_2.0_norm_total", "train/grad_norm"),
+    "batch_size": ("train_batch_size", "per_device_train_batch_size"),
+    "n_params": ("num_params", "num_parameters", "parameters"),
+    "n_examples": ("num_examples", "train_examples"),
+    "optimizer": ("optimizer_name", "optim"),
+    "lr_schedule": ("lr_scheduler", "lr_scheduler_type"),
+    "horizon": ("max_epochs", "num_train_epochs"),
+}
 PARAMS = "params"
 _PARAM_PREFIX = "param_"
 
@@ -68,7 +80,9 @@ class Layout:
     time, metric
         Columns of the epoch and of the loss or what stands for it.
     known
-        Optional columns that are there: keys of `MEASURES` and `SETTINGS`, and `LABELS`.
+        Optional inputs that are there: keys of `MEASURES` and `SETTINGS`, and `LABELS`.
+    synonyms
+        Columns of those inputs that the log calls otherwise, by the input's name.
     params
         ``("params",)`` or ``("param_0", ...)`` in order; empty without parameters.
     ignored
@@ -81,11 +95,22 @@ class Layout:
     known: tuple[str, ...]
     params: tuple[str, ...]
     ignored: tuple[str, ...]
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+
+    def written(self, name: str) -> str:
+        """Return the column of a known input."""
+        return self.synonyms.get(name, name)
 
     def columns(self, *, with_params: bool) -> list[str]:
         """Return the columns to read."""
         first = [self.run] if self.run is not None else []
-        return [*first, self.time, self.metric, *self.known, *(self.params if with_params else ())]
+        return [
+            *first,
+            self.time,
+            self.metric,
+            *map(self.written, self.known),
+            *(self.params if with_params else ()),
+        ]
 
 
 def resolve(columns: Sequence[str], choice: ColumnChoice) -> Layout:
@@ -107,9 +132,10 @@ def resolve(columns: Sequence[str], choice: ColumnChoice) -> Layout:
     assert time is not None
     assert metric is not None
     taken = {run, time, metric}
-    known = [name for name in (*MEASURES, *SETTINGS, *LABELS) if name in columns]
+    synonyms = _synonyms(columns, taken)
+    known = [n for n in (*MEASURES, *SETTINGS, *LABELS) if n in synonyms or n in columns]
     params = _params(columns)
-    parts = taken | set(known) | set(params)
+    parts = taken | set(known) | set(synonyms.values()) | set(params)
     ignored = tuple(name for name in columns if name not in parts)
     _require(needed, columns, ignored)
     return Layout(
@@ -117,9 +143,20 @@ def resolve(columns: Sequence[str], choice: ColumnChoice) -> Layout:
         time=time,
         metric=metric,
         known=tuple(name for name in known if name not in taken),
+        synonyms=synonyms,
         params=params,
         ignored=ignored,
     )
+
+
+def _synonyms(columns: Sequence[str], taken: Collection[str | None]) -> dict[str, str]:
+    """Return the columns of optional inputs that go by another name, by the input's name."""
+    found = {}
+    for name, others in SYNONYMS.items():
+        here = [other for other in others if other in columns and other not in taken]
+        if here and name not in columns:
+            found[name] = here[0]
+    return found
 
 
 def _params(columns: Sequence[str]) -> tuple[str, ...]:

@@ -153,7 +153,9 @@ class RowReader:
 
     def _rows(self, batch: pa.Table, first_row: int) -> Rows:
         loss, measured = _column(batch, first_row, self.layout.metric).numbers()
-        known = {name: _column(batch, first_row, name) for name in self.layout.known}
+        known = {
+            name: _column(batch, first_row, self.layout.written(name)) for name in self.layout.known
+        }
         rows = Rows(
             run=self._runs(batch, first_row),
             row=np.arange(first_row + 1, first_row + 1 + batch.num_rows),
@@ -161,7 +163,7 @@ class RowReader:
             loss=loss,
             measured=measured,
             numbers={
-                name: self._optional_numbers(column)
+                name: self._optional_numbers(name, column)
                 for name, column in known.items()
                 if name not in LABELS
             },
@@ -186,15 +188,15 @@ class RowReader:
             raise column.error(int(missing[0]), "the name of a run", "name it or remove the row")
         return codes
 
-    def _optional_numbers(self, column: Column) -> FloatArray:
+    def _optional_numbers(self, name: str, column: Column) -> FloatArray:
         """Return numbers within their bounds; a bad one is an error or counts as missing."""
         values, measured = column.numbers()
         bad = measured & ~np.isfinite(values)
         if self.on_bad is OnBad.ERROR:
             _refuse(column, bad, "a finite number")
         values = np.where(bad, np.nan, values)
-        lowest = (MEASURES | SETTINGS)[column.name]
-        if column.name == "lr":
+        lowest = (MEASURES | SETTINGS)[name]
+        if name == "lr":
             _refuse(column, values <= lowest, "a number above 0", "correct it")
         _refuse(column, values < lowest, f"a number from {lowest:g} on", "correct it")
         return values

@@ -177,5 +177,6 @@ def _refuse_duplicates(rows: Rows, run_names: list[str]) -> None:
         raise DataError(
             f"data rows {rows.row[first]} and {rows.row[first + 1]}: run "
             f"{run_names[rows.run[first]]!r} has epoch {rows.epoch[first]} twice; keep one, or "
-            "name the column that tells runs apart with --run-column"
+            "name the column that tells runs apart with --run-column",
+            row=int(max(rows.row[first : first + 2])),
         )

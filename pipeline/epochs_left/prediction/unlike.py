@@ -9,10 +9,13 @@ import numpy as np
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.statistics.novelty import Novelty
-from epochs_left.storage.bundles import BundleManifest
+from epochs_left.storage.manifests import BundleManifest
 
 #: Reasons that are spelled out in one row.
 _SHOWN = 3
+#: Range of a feature that was never seen.
+_ANYTHING = (-np.inf, np.inf)
+_WORD = np.dtype(np.uint64)  # patterns are compared 64 flags at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +65,16 @@ def outside_ranges(features: FloatArray, manifest: BundleManifest) -> Mapping[st
 
     ``features`` has the manifest's columns, shape ``(n, p)``; a missing feature is not outside.
     """
-    found: dict[str, BoolArray] = {}
-    for column, name in enumerate(manifest.features):
-        if name not in manifest.ranges:
-            continue
-        low, high = manifest.ranges[name]
-        values = features[:, column]
-        found[f"{name} below {low:.3g}"] = values < low
-        found[f"{name} above {high:.3g}"] = values > high
-    return {reason: rows for reason, rows in found.items() if rows.any()}
+    ends = [manifest.ranges.get(name, _ANYTHING) for name in manifest.features]
+    low, high = np.array(ends, dtype=np.float32).reshape(-1, 2).T
+    sides = {"below": features < low, "above": features > high}
+    somewhere = {side: np.flatnonzero(outside.any(axis=0)) for side, outside in sides.items()}
+    return {
+        f"{name} {side} {ends[column][end]:.3g}": outside[:, column]
+        for column, name in enumerate(manifest.features)
+        for end, (side, outside) in enumerate(sides.items())
+        if column in somewhere[side]
+    }
 
 
 def far_from_training(features: FloatArray, novelty: Novelty | None) -> Mapping[str, BoolArray]:
@@ -89,15 +93,27 @@ def combined(flags: Mapping[str, BoolArray], n_rows: int) -> Unlike:
     if not found.any():
         return Unlike(found=found, reason=reason, reasons=[""])
     table = np.stack([rows[found] for rows in flags.values()], axis=1)
-    packed = np.packbits(table, axis=1)
-    _, example, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    reason[found] = which.ravel() + 1
+    example, which = _distinct(table)
+    reason[found] = which + 1
     texts = list(flags)
     return Unlike(
         found=found,
         reason=reason,
         reasons=["", *(_text([texts[i] for i in np.flatnonzero(table[row])]) for row in example)],
     )
+
+
+def _distinct(table: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return a row of each pattern in a table, and the number of each row's pattern."""
+    packed = np.packbits(table, axis=1)
+    spare = -packed.shape[1] % _WORD.itemsize
+    words = np.pad(packed, ((0, 0), (0, spare))).view(_WORD)
+    _, example, which = np.unique(words[:, 0], return_index=True, return_inverse=True)
+    for word in words.T[1:]:
+        _, of_word = np.unique(word, return_inverse=True)
+        both = which * (of_word.max() + 1) + of_word
+        _, example, which = np.unique(both, return_index=True, return_inverse=True)
+    return example, which
 
 
 def _text(reasons: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 
@@ -41,7 +40,9 @@ class _Geometry:
 
     def distance(self, rows: FloatArray) -> FloatArray:
         """Return the Mahalanobis distance over the threshold, shape ``(n,)``."""
-        deviation = (_compressed(rows, self.centre, self.scale) - self.mean) @ self.whitening
+        deviation = _compressed(rows, self.centre, self.scale)
+        deviation -= self.mean
+        deviation = deviation @ self.whitening
         squared = np.einsum("ij,ij->i", deviation, deviation)
         return np.asarray(np.sqrt(squared, dtype=np.float64))
 
@@ -126,7 +127,7 @@ def _fit_geometry(rows: FloatArray) -> _Geometry:
         rows = complete
     centre = np.nanmedian(rows, axis=0)
     scaled = np.nan_to_num(_compressed(rows, centre, _scale(rows)), nan=0.0)
-    covariance, _ = ledoit_wolf(scaled)
+    covariance = ledoit_wolf(scaled)
     variances, directions = np.linalg.eigh(covariance)
     floor = max(VARIANCE_FLOOR * float(variances.mean()), float(np.finfo(np.float32).tiny))
     whitening = directions / np.sqrt(np.maximum(variances, floor))
@@ -134,6 +135,26 @@ def _fit_geometry(rows: FloatArray) -> _Geometry:
     own = unit.distance(np.where(np.isnan(rows), centre, rows))
     threshold = max(float(np.quantile(own, THRESHOLD_QUANTILE)), float(np.finfo(np.float32).eps))
     return replace(unit, whitening=(whitening / threshold).astype(np.float32))
+
+
+def ledoit_wolf(rows: FloatArray) -> FloatArray:
+    """Return the covariance of rows, shrunk towards a multiple of the identity, ``(p, p)``.
+
+    Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices",
+    section 3: with the inner product tr(A B') / p, the share of the shrinkage is the error of the
+    sample covariance over its distance from the multiple. As scikit-learn's `ledoit_wolf`, whose
+    import takes longer than a short log.
+    """
+    n, p = rows.shape
+    centred = (rows - rows.mean(axis=0)).astype(np.float64)
+    sample = centred.T @ centred / n
+    mean_variance = np.trace(sample) / p
+    distance = np.square(sample).sum() / p - mean_variance**2
+    squares = np.square(centred)
+    error = ((squares.T @ squares).sum() / n - np.square(sample).sum()) / (p * n)
+    share = min(error, distance) / distance if distance > 0 else 0.0
+    shrunk: FloatArray = (1 - share) * sample + share * mean_variance * np.eye(p)
+    return shrunk
 
 
 def _scale(rows: FloatArray) -> FloatArray:
@@ -148,7 +169,8 @@ def _compressed(rows: FloatArray, centre: FloatArray, scale: FloatArray) -> Floa
 
     Features span decades; without it a few large training values would hide every smaller oddity.
     """
-    scaled = (rows - centre) / scale
+    scaled = rows - centre
+    scaled /= scale
     np.clip(scaled, -MAX_SCALED, MAX_SCALED, out=scaled)
     return np.asarray(np.arcsinh(scaled, out=scaled))
 

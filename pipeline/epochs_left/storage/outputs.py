@@ -144,14 +144,18 @@ def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 class _ParquetWriter:
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        plain = [field.with_type(_plain(field.type)) for field in schema]
-        self._schema = pa.schema(plain)
+        # Parquet encodes dictionaries as they are; without Arrow's schema they are read as text.
         self._writer = pq.ParquetWriter(
-            file, self._schema, compression="zstd", write_page_checksum=True
+            file,
+            schema,
+            compression="zstd",
+            use_dictionary=[field.name for field in schema if not pa.types.is_floating(field.type)],
+            write_page_checksum=True,
+            store_schema=False,
         )
 
     def write(self, table: pa.Table) -> None:
-        self._writer.write_table(table.cast(self._schema))
+        self._writer.write_table(table)
 
     def close(self) -> None:
         self._writer.close()
@@ -244,7 +248,3 @@ def _csv_text(text: str) -> str:
     safe = f"'{text}" if text.startswith(_FORMULA_STARTS) else text
     quotes = any(mark in safe for mark in ',"\r\n')
     return '"{}"'.format(safe.replace('"', '""')) if quotes else safe
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind

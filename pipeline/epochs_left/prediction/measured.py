@@ -1,0 +1,141 @@
+"""Cells of a block as rows of features, with what is known about each: what models predict from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.features import compute_features
+from epochs_left.prediction.assemble import Block
+from epochs_left.prediction.predictor import Predictor
+from epochs_left.prediction.unlike import (
+    Unlike,
+    combined,
+    far_from_training,
+    outside_ranges,
+    unseen_names,
+)
+from epochs_left.trajectories import FORECAST_INPUTS, GOAL_INPUTS
+
+#: Cells that are gathered at once: 4 bytes times some 90 features of each fit a core's cache.
+STRETCH = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """n cells to be predicted.
+
+    Parameters
+    ----------
+    rows
+        Position in the log's rows of each cell, shape ``(n,)``.
+    features
+        Columns in the manifest's order, float32, shape ``(n, p)``, NaN where not available.
+    complete
+        Cells at which every input is known, shape ``(n,)``.
+    elapsed, unit
+        Epochs elapsed in units of the run, and epochs a unit, shape ``(n,)``.
+    unlike
+        Cells that are unlike the training data, and why.
+    """
+
+    rows: IntArray
+    features: FloatArray
+    complete: BoolArray
+    elapsed: FloatArray
+    unit: FloatArray
+    unlike: Unlike
+
+
+def measured(
+    block: Block, wanted: BoolArray, predictor: Predictor, label_names: Sequence[str]
+) -> Measured:
+    """Measure the wanted cells of a block.
+
+    Parameters
+    ----------
+    wanted
+        Which of the log's rows, shape ``(n_rows,)``.
+    label_names
+        Names by their codes in the rows.
+    """
+    manifest, runs = predictor.manifest, block.trajectories
+    cells = np.flatnonzero((block.rows >= 0) & wanted[block.rows])
+    run = cells // runs.n_epochs
+    features, complete = _features(block, cells, predictor)
+    names = unseen_names(block.labels, label_names, manifest, runs.n_runs)
+    return Measured(
+        rows=block.rows.ravel()[cells],
+        features=features,
+        complete=complete,
+        elapsed=runs.inputs["epoch"].ravel()[cells],
+        unit=block.unit[run, 0],
+        unlike=combined(
+            {
+                **{reason: found[run] for reason, found in names.items()},
+                **{reason: flagged.ravel()[cells] for reason, flagged in block.flags.items()},
+                **outside_ranges(features, manifest),
+                **far_from_training(features, predictor.novelty),
+            },
+            run.size,
+        ),
+    )
+
+
+def _features(block: Block, cells: IntArray, predictor: Predictor) -> tuple[FloatArray, BoolArray]:
+    """Return the features of cells, NaN where an input is missing, and where none is.
+
+    A group may turn a missing input into a number; it would then depend on other runs of the log
+    whether a run without that input shares their block.
+    """
+    names = predictor.manifest.features
+    known = known_inputs(block, cells, predictor)
+    complete = np.ones(cells.size, dtype=np.bool_)
+    for name in known.keys() - may_lack(block):
+        complete &= known[name]
+    groups = [group for group in predictor.groups if all(map(block.knows, group.requires))]
+    with np.errstate(all="ignore"):
+        computed = compute_features(block.trajectories, groups, names=names)
+    for group in groups:
+        missing = ~np.logical_and.reduce(np.broadcast_arrays(*[known[n] for n in group.requires]))
+        if missing.any():
+            for name in computed.keys() & group.units.keys():
+                computed[name].ravel()[cells[np.broadcast_to(missing, cells.shape)]] = np.nan
+    return _gathered([computed.get(name) for name in names], cells), complete
+
+
+def _gathered(columns: Sequence[FloatArray | None], cells: IntArray) -> FloatArray:
+    """Return some cells of columns as rows, float32, shape ``(n, p)``, NaN where there is none.
+
+    A stretch at a time, whose rows stay in the cache while one column after another is filled in.
+    """
+    rows = np.full((cells.size, len(columns)), np.nan, dtype=np.float32)
+    flat = [(index, column.ravel()) for index, column in enumerate(columns) if column is not None]
+    for start in range(0, cells.size, STRETCH):
+        stretch = slice(start, start + STRETCH)
+        for index, column in flat:
+            rows[stretch, index] = column[cells[stretch]]
+    return rows
+
+
+def known_inputs(block: Block, cells: IntArray, predictor: Predictor) -> dict[str, BoolArray]:
+    """Return at which cells each input is known, ``(n,)``, or ``(1,)`` where all are alike."""
+    known = {}
+    for name in predictor.inputs:
+        found = block.available.get(name, np.array(block.knows(name)))
+        everywhere = np.broadcast_to(found, block.rows.shape).ravel()
+        known[name] = found.reshape(-1)[:1] if found.all() else everywhere[cells]
+    return known
+
+
+def may_lack(block: Block) -> frozenset[str]:
+    """Return the inputs that may be absent from a row that is complete nevertheless.
+
+    Of a loss and a plateau one is not asked for; towards a plateau theory forecasts nothing, and
+    the models were trained so.
+    """
+    of_plateau = "plateau" in block.trajectories.inputs
+    return GOAL_INPUTS | (FORECAST_INPUTS.keys() if of_plateau else set())
