@@ -105,3 +105,11 @@ def test_a_setting_with_an_unknown_name_is_refused(package: Path) -> None:
 
 def test_modules_are_listed_in_alphabetical_order(package: Path) -> None:
     assert module_names(package.name) == ["apple", "pear"]
+
+
+def test_an_item_in_a_subpackage_is_found(package: Path) -> None:
+    folder = package / "stone_fruit"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "plum.py").write_text(PLUGIN.format(package=package.name, name="plum"))
+    assert list(registry_of(package)) == ["apple", "pear", "plum"]

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Registry(Generic[Item]):
-    """Named items of one kind, found by scanning a package for its modules.
+    """Named items of one kind, found by scanning a package and its subpackages for modules.
 
     Parameters
     ----------
@@ -74,8 +74,9 @@ class Registry(Generic[Item]):
     def _scan(self) -> None:
         if self._scanned:
             return
-        for module in module_names(self._package):
-            importlib.import_module(f"{self._package}.{module}")
+        package = importlib.import_module(self._package)
+        for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):
+            importlib.import_module(module.name)
         self._scanned = True
 
 

@@ -19,3 +19,6 @@ BOOSTING: Mapping[str, Any] = {
     "tree_method": "hist",
     "n_jobs": N_JOBS,
 }
+
+#: While settings are compared, the depth of the trees above all: a quarter of the rounds.
+FEW_ROUNDS: Mapping[str, Any] = {"n_estimators": 30, "learning_rate": 0.3}

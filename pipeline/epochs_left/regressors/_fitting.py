@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
+
+from epochs_left.arrays import Labels
 
 Estimator = TypeVar("Estimator", bound=BaseEstimator)
 
@@ -23,20 +26,34 @@ def fit_weighted(
     X: NDArray[np.floating[Any]],
     y: NDArray[Any],
     weight: NDArray[np.floating[Any]],
+    *,
+    groups: Labels | None = None,
+    upper: NDArray[np.floating[Any]] | None = None,
 ) -> Estimator:
     """Fit ``estimator`` in place with row weights and return it.
 
     Parameters
     ----------
     estimator
-        A scikit-learn estimator, or a Pipeline whose last step gets the weights.
+        A scikit-learn estimator, or a Pipeline whose last step gets what follows ``y``.
     X, y
         Features, shape ``(n, p)``, and targets, shape ``(n,)``.
     weight
         Weight of each row, shape ``(n,)``. They are scaled to mean 1, since penalties and minimal
         leaf weights count in rows.
+    groups
+        Label of each row, shape ``(n,)``, for what splits the rows inside; others do without.
+    upper
+        Upper bound of each target, shape ``(n,)``, infinite where a row is right-censored at ``y``;
+        for regressors that learn from censored rows (`RegressorSpec.censored`) alone.
     """
-    last_step = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    given: dict[str, NDArray[Any]] = {"sample_weight": weight / weight.mean()}
+    if groups is not None and has_fit_parameter(last, "groups"):
+        given["groups"] = groups
+    if upper is not None:
+        given["upper"] = upper
+    step = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
     with threadpool_limits(limits=N_JOBS, user_api="blas"):
-        estimator.fit(X, y, **{f"{last_step}sample_weight": weight / weight.mean()})
+        estimator.fit(X, y, **{step + name: values for name, values in given.items()})
     return estimator

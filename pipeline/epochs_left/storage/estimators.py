@@ -28,6 +28,12 @@ SKOPS = ".skops"
 #: Types that are loaded beside those that skops trusts itself (scikit-learn's estimators, arrays
 #: and plain values). A regressor that brings a class of its own adds its name here.
 TRUSTED_TYPES = (
+    "epochs_left.regressors._exponential.GammaWithLogLink",
+    "epochs_left.regressors._kernels.Landmarks",
+    "epochs_left.regressors._perceptron.MultilayerPerceptron",
+    "epochs_left.regressors._ridge.GroupedRidge",
+    "epochs_left.regressors._stacking.Blend",
+    "epochs_left.regressors._stacking.PackedBoosting",
     "epochs_left.regressors._transforms.BoundToTraining",
     "epochs_left.regressors._transforms.Powers",
     "epochs_left.regressors._first_feature.FirstFeature",
@@ -62,11 +68,16 @@ _ARCHIVE_DATE = (1980, 1, 1, 0, 0, 0)
 def dump_estimator(estimator: BaseEstimator) -> tuple[str, bytes]:
     """Return the extension of the format and the estimator's bytes.
 
+    Of an estimator that predicts by another one, its ``predictor_`` (a search, a fit on a sample),
+    that one is kept.
+
     Raises
     ------
     ModelError
         If `load_estimator` would refuse a type that the estimator is made of.
     """
+    while hasattr(estimator, "predictor_"):
+        estimator = estimator.predictor_
     if isinstance(estimator, xgboost.XGBModel):
         return UBJSON, bytes(estimator.get_booster().save_raw(raw_format="ubj"))
     data = _canonical(_skops().dumps(estimator))

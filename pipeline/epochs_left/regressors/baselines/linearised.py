@@ -12,7 +12,6 @@ from epochs_left.regressors._first_feature import first_feature
     title="Linearised forecast",
     scale="log",
     columns=("log_linearised_midway_epochs",),
-    baseline=True,
 )
 def linearised(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Epochs that the linearised dynamics take from the state to the target, on the log scale.

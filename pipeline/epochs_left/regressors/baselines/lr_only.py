@@ -9,7 +9,7 @@ from epochs_left.regressors import regressor
 from epochs_left.regressors._fitting import N_JOBS
 
 
-@regressor(title="Learning rate only", scale="log", columns=("log_lr",), baseline=True)
+@regressor(title="Learning rate only", scale="log", columns=("log_lr",))
 def lr_only(random_state: int) -> RegressorMixin:
     """Boosted trees on the log of the learning rate, which both too small and too large is slow.
 

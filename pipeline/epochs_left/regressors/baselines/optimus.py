@@ -12,7 +12,6 @@ from epochs_left.regressors._first_feature import curve_fit
     title="Optimus form",
     scale="epochs",
     columns=("optimus_half_epochs_remaining",),
-    baseline=True,
 )
 def optimus(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Remaining epochs on 1 / (b0 t + b1) + b2 through the later half of the run's own losses.

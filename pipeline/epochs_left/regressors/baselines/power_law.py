@@ -12,7 +12,6 @@ from epochs_left.regressors._first_feature import curve_fit
     title="Power-law fit",
     scale="epochs",
     columns=("power_law_epochs_remaining",),
-    baseline=True,
 )
 def power_law(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Remaining epochs on the power law through the later half of the run's own losses.

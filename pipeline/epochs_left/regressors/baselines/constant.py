@@ -8,7 +8,7 @@ from sklearn.dummy import DummyRegressor
 from epochs_left.regressors import regressor
 
 
-@regressor(title="Constant", scale="log", columns=("log_elapsed",), baseline=True)
+@regressor(title="Constant", scale="log", columns=("log_elapsed",))
 def constant(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Mean of log(1 + remaining) over the training rows; it draws nothing at random."""
     return DummyRegressor(strategy="mean")

@@ -20,7 +20,12 @@ FEATURE_SHARE = 1 / 3
 MIN_ROWS_PER_LEAF = 2
 
 
-@regressor(title="Random forest", scale="log")
+@regressor(
+    title="Random forest",
+    scale="log",
+    candidates=[{}, {"model__min_samples_leaf": 5}, {"model__max_features": 0.6}],
+    cheaper={"model__n_estimators": 4, "model__max_samples": 1_000},
+)
 def random_forest(random_state: int) -> RegressorMixin:
     """Return a forest that treats missing values as a category of their own.
 

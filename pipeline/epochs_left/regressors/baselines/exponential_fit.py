@@ -12,7 +12,6 @@ from epochs_left.regressors._first_feature import curve_fit
     title="Exponential fit",
     scale="epochs",
     columns=("exponential_epochs_remaining",),
-    baseline=True,
 )
 def exponential_fit(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Remaining epochs on the exponential through the later half of the run's own losses.

@@ -12,7 +12,6 @@ from epochs_left.regressors._first_feature import curve_fit
     title="Last slope",
     scale="epochs",
     columns=("last_slope_epochs_remaining",),
-    baseline=True,
 )
 def last_slope(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Remaining epochs if the loss keeps falling as fast as over the last four epochs.

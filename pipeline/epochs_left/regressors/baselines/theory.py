@@ -12,7 +12,6 @@ from epochs_left.regressors._first_feature import first_feature
     title="Closed-form rate",
     scale="epochs",
     columns=("theory_epochs_remaining",),
-    baseline=True,
 )
 def theory(random_state: int) -> RegressorMixin:  # noqa: ARG001
     """Remaining epochs by the closed form of the single unit, also where it does not hold.

@@ -1,0 +1,1 @@
+"""Predictors made of several others."""

@@ -1,0 +1,1 @@
+"""Kernel regression (seed 003, section 4.2)."""

@@ -1,0 +1,1 @@
+"""Linear models (seed 003, section 4.1)."""

@@ -1,0 +1,1 @@
+"""Neural networks (seed 003, section 4.2)."""

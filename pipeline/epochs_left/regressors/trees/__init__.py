@@ -1,0 +1,1 @@
+"""Ensembles of trees (seed 003, section 4.2)."""
