@@ -73,8 +73,14 @@ SMALL: dict[str, Any] = {
     "branch": {"states": 3, "branches": 3},
     "pool": {"families": ["neuron", "curve_prior"], "runs_per_family": 40, "folds": 2},
     "fit": {
-        "regressors": ["linear", "xgboost"],
-        "baselines": ["theory"],
+        "regressors": {
+            "linear_models": ["linear"],
+            "kernels": None,
+            "trees": ["xgboost"],
+            "networks": None,
+            "ensembles": None,
+            "baselines": ["theory", "constant"],
+        },
         "families": ["neuron"],
         "folds": 3,
         "row_wise_folds": 2,
@@ -133,8 +139,9 @@ STAGES = [
     ("branch", "neuron"),
     ("featurize", "neuron"),
     ("featurize", "curve_prior"),
-    ("fit", "linear"),
-    ("fit", "xgboost"),
+    ("converges",),
+    ("fit", "linear_models"),
+    ("fit", "trees"),
     ("fit", "baselines"),
     ("pool",),
     ("evaluate",),
@@ -150,7 +157,7 @@ def run_stage_in() -> RunStage:
 
     def run(folder: Path, name: str, *arguments: str) -> None:
         module = importlib.import_module(f"epochs_left.stages.{name}")
-        command = [name, *arguments, "--jobs", "1"]
+        command = [name, "--jobs", "1", *arguments]
         with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", command)
             module.main()

@@ -134,22 +134,26 @@ class BranchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """Cross-validation and fitting."""
+    """Cross-validation and fitting: which regressors, by their kind."""
 
-    regressors: tuple[str, ...]
-    baselines: tuple[str, ...]
+    regressors: Mapping[str, tuple[str, ...]]
     families: tuple[str, ...]
     folds: int
     row_wise_folds: int
+    rows_in_memory: int
 
     def __post_init__(self) -> None:
         check_range("folds", self.folds, 2, 100)
+        check_range("rows_in_memory", self.rows_in_memory, 1, 1_000_000_000)
         check_range("row_wise_folds", self.row_wise_folds, 1, self.folds)
+        for kind, names in self.regressors.items():
+            _check_distinct(f"regressors.{kind}", names)
+        _check_distinct("families", self.families)
 
     @property
     def fitted(self) -> tuple[str, ...]:
-        """Names of everything that is fitted: regressors first, then what they have to beat."""
-        return (*self.regressors, *self.baselines)
+        """Names of everything that is fitted, in the order of the kinds."""
+        return tuple(name for names in self.regressors.values() for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,3 +191,8 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise ValueError unless ``low <= value <= high``."""
     if not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low}, {high}], got {value!r}")
+
+
+def _check_distinct(name: str, items: tuple[str, ...]) -> None:
+    if len(set(items)) < len(items):
+        raise ValueError(f"{name}: expected no name twice, got {', '.join(items)}; drop one")

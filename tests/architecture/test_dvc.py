@@ -19,9 +19,9 @@ PACKAGE = "pipeline/epochs_left/"
 # Packages whose modules are found by scanning: reaching the package reaches them all.
 SCANNED = ("evaluation", "features", "regressors", "reporting", "simulation", "workloads")
 
-# The regressors that one fit reads: its own file and the shared ones, so that an edit of one
-# regressor does not fit the others again.
-FIT_READS = "regressors/${item}.py"
+# The regressors that one fit reads: those of its kind and the shared files, so that an edit of one
+# kind does not fit the others again.
+FIT_READS = "regressors/${key}"
 
 
 def stages() -> dict[str, Any]:
@@ -33,7 +33,7 @@ STAGES = stages()
 
 
 def module_of(stage: str) -> str:
-    """The module that a stage runs; fit and fit_baselines run the same."""
+    """The module that a stage runs."""
     (name,) = re.findall(r"epochs_left\.stages (\w+)", STAGES[stage]["cmd"])
     return str(name)
 
@@ -81,25 +81,16 @@ def test_a_stage_depends_on_exactly_what_it_imports(stage: str) -> None:
     assert code_dependencies(stage) == wanted
 
 
-@pytest.mark.parametrize(
-    ("stage", "own"),
-    [
-        ("fit", {FIT_READS}),
-        (
-            "fit_baselines",
-            {f"regressors/{name}.py" for name, spec in REGRESSORS.items() if spec.baseline},
-        ),
-    ],
-)
-def test_fit_depends_on_its_own_regressors_and_the_shared_files(stage: str, own: set[str]) -> None:
-    deps = {dep.removeprefix(PACKAGE) for dep in STAGES[stage]["deps"]}
+def test_fit_depends_on_its_own_regressors_and_the_shared_files() -> None:
+    deps = {dep.removeprefix(PACKAGE) for dep in STAGES["fit"]["deps"]}
     shared = {
         f"regressors/{name}.py"
         for name in module_names("epochs_left.regressors")
         if name.startswith("_")
     }
-    assert {dep for dep in deps if dep.startswith("regressors")} == shared | own | {
-        "regressors/__init__.py"
+    assert {dep for dep in deps if dep.startswith("regressors")} == shared | {
+        FIT_READS,
+        "regressors/__init__.py",
     }
 
 
@@ -113,11 +104,10 @@ def test_every_output_is_a_child_of_a_products_folder() -> None:
 
 
 def test_params_name_every_registered_regressor() -> None:
-    """What is in neither list would never be fitted."""
+    """What is in no list would never be fitted."""
     fit = load_params(ROOT / "pipeline/params.yaml")["fit"]
-    baselines = [name for name, spec in REGRESSORS.items() if spec.baseline]
-    assert sorted(fit["baselines"]) == baselines
-    assert sorted(fit["regressors"] + baselines) == list(REGRESSORS)
+    named = [(kind, name) for kind, names in fit["regressors"].items() for name in names]
+    assert sorted(named) == sorted((spec.kind, name) for name, spec in REGRESSORS.items())
 
 
 def test_every_workload_has_its_parameters() -> None:

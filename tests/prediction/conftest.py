@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
+from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import ANSWER_SCHEMA
 from epochs_left.prediction.batch import Request, predict_log
 from epochs_left.prediction.histories import At
@@ -99,9 +100,12 @@ def answer(predictor: Callable[..., Predictor]) -> Callable[..., pd.DataFrame]:
         batch_rows: int = 10_000,
         columns: ColumnChoice = ColumnChoice(),  # noqa: B008 - frozen
         target: float | None = None,
+        plateau: float | None = None,
+        horizon: int | None = None,
         at: At = None,
         on_bad: OnBad = OnBad.ERROR,
         strict: bool = False,
+        jobs: int = 1,
     ) -> pd.DataFrame:
         table = (
             log if isinstance(log, pa.Table) else pa.Table.from_pandas(log, preserve_index=False)
@@ -109,11 +113,16 @@ def answer(predictor: Callable[..., Predictor]) -> Callable[..., pd.DataFrame]:
         used = predictor(model, level)
         request = Request(
             columns=columns,
-            target=target or used.manifest.target,
+            aim=Aim(
+                target=target or (used.manifest.target if plateau is None else None),
+                plateau=plateau,
+                horizon=horizon,
+            ),
             at=at,
             on_bad=on_bad,
             strict=strict,
             default_run="log",
+            jobs=jobs,
             on_progress=lambda _: None,
         )
         sink = Sink()

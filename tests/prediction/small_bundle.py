@@ -11,20 +11,16 @@ from numpy.typing import NDArray
 from xgboost import XGBClassifier, XGBRegressor
 
 from epochs_left.dynamics.geometry import trajectory_geometry
+from epochs_left.dynamics.targets import plateau_epoch
 from epochs_left.features import compute_features, groups_of_view
 from epochs_left.prediction.training import availabilities
 from epochs_left.regressors import REGRESSORS
 from epochs_left.schema import SCHEMA_VERSION, View
 from epochs_left.statistics.conformal import conformal_offsets
 from epochs_left.statistics.scales import SCALES, Scale
-from epochs_left.storage.bundles import (
-    BundleManifest,
-    ResidualQuantiles,
-    dump_columns,
-    estimator_stem,
-    save_bundle,
-)
+from epochs_left.storage.bundles import dump_columns, estimator_stem, save_bundle
 from epochs_left.storage.estimators import dump_estimator
+from epochs_left.storage.manifests import BundleManifest, ResidualQuantiles
 from epochs_left.trajectories import Trajectories
 
 TARGET = 1e-3
@@ -33,7 +29,9 @@ N_EPOCHS = 80
 N_PARAMS = 3
 GROUPS = ("loss_level", "loss_slopes", "gradient_norm", "learning_rate")
 WITH_PARAMS = (*GROUPS, "distance_from_start")
-LOSS_ONLY = ("loss_level", "loss_slopes")
+WITH_PLATEAU = ("curve_shape", "plateau_goal")
+PLATEAU = 0.003
+LOSS_ONLY = ("loss_level", "loss_slopes", *WITH_PLATEAU)
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Curves:
         found = trajectory_geometry(rows, lengths, block_of_param=whole, n_blocks=1)
         return {name: values.reshape(n_runs, N_EPOCHS) for name, values in found.items()}
 
-    def trajectories(self) -> Trajectories:
+    def trajectories(self, plateau: float | None) -> Trajectories:
         n_runs = self.lr.shape[0]
         return Trajectories(
             lengths=np.full(n_runs, N_EPOCHS),
@@ -81,7 +79,9 @@ class Curves:
                 **self.geometry,
                 "path_length": self.path_length,
                 "lr": self.lr,
-                "target": np.full((n_runs, 1), TARGET),
+                "target": np.full((n_runs, 1), np.nan if plateau else TARGET),
+                "plateau": np.full((n_runs, 1), plateau or np.nan),
+                "horizon": np.full((n_runs, 1), N_EPOCHS - 1),
             },
         )
 
@@ -91,7 +91,8 @@ def make_bundles(folder: Path) -> None:
     save(folder, "xgboost/neuron-causal", "xgboost", GROUPS)
     save(folder, "linear-causal", "linear", GROUPS)
     save(folder, "params-causal", "xgboost", WITH_PARAMS, n_params=[N_PARAMS])
-    save(folder, "loss-causal", "xgboost", LOSS_ONLY)
+    save(folder, "loss-causal", "xgboost", ("loss_level", "loss_slopes"))
+    save(folder, "plateau-causal", "xgboost", WITH_PLATEAU, plateau=PLATEAU)
     save(folder, "xgboost-oracle", "xgboost", GROUPS, view=View.ORACLE)
 
 
@@ -108,11 +109,11 @@ class Examples:
     run: NDArray[np.int64]
 
     @classmethod
-    def of(cls, curves: Curves, wanted: tuple[str, ...]) -> Examples:
+    def of(cls, curves: Curves, wanted: tuple[str, ...], plateau: float | None) -> Examples:
         groups = groups_of_view(View.CAUSAL, wanted)
-        computed = compute_features(curves.trajectories(), groups)
+        computed = compute_features(curves.trajectories(plateau), groups)
         free = {name for group in groups if group.name in LOSS_ONLY for name in group.units}
-        below = curves.loss <= TARGET
+        below = curves.loss <= TARGET if plateau is None else on_plateau(curves.loss, plateau)
         hit = np.where(below.any(axis=1), below.argmax(axis=1), -1)[:, None]
         running = ~np.logical_or.accumulate(below, axis=1)
         run, t = np.nonzero(running)
@@ -128,6 +129,13 @@ class Examples:
         )
 
 
+def on_plateau(loss: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
+    """Return which epochs of whole curves, shape ``(R, E)``, lie on their plateau."""
+    begins = [plateau_epoch(curve, share) for curve in loss]
+    first = np.array([N_EPOCHS if epoch is None else epoch for epoch in begins])
+    return np.arange(N_EPOCHS) >= first[:, None]
+
+
 def save(
     folder: Path,
     bundle_id: str,
@@ -136,10 +144,11 @@ def save(
     *,
     view: View = View.CAUSAL,
     n_params: list[int] | None = None,
+    plateau: float | None = None,
 ) -> None:
     """Fit on some curves, measure the intervals on others, and write the bundle."""
-    train = Examples.of(Curves.draw(seed=1), wanted)
-    calibrate = Examples.of(Curves.draw(seed=4), wanted)
+    train = Examples.of(Curves.draw(seed=1), wanted, plateau)
+    calibrate = Examples.of(Curves.draw(seed=4), wanted, plateau)
     scale = SCALES[REGRESSORS[regressor].scale]
     quantiles, files = {}, {}
     for availability in availabilities(train.loss_only):
@@ -159,10 +168,11 @@ def save(
         title="Small",
         scale=scale.name,
         features=train.names,
-        target=TARGET,
+        target=TARGET if plateau is None else None,
         ranges=dict(zip(train.names, zip(low, high, strict=True), strict=True)),
         vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
         must_state=(),
+        adaptive=False,
         residual_quantiles={"loss_only": quantiles["all"], **quantiles},
         training={"n_runs": N_RUNS} | ({"n_params": n_params} if n_params else {}),
         scores={},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 
 from epochs_left.dynamics.geometry import trajectory_geometry
 from epochs_left.dynamics.targets import first_below, plateau_epoch
-from epochs_left.features import FeatureGroup, groups_of_view
+from epochs_left.features import FEATURE_GROUPS, FeatureGroup, groups_of_view
 from epochs_left.features._blocks import N_BLOCKS
 from epochs_left.prediction import examples
 from epochs_left.prediction.examples import (
@@ -24,6 +25,7 @@ from epochs_left.prediction.examples import (
     examples_of,
 )
 from epochs_left.schema import TargetKind, View
+from epochs_left.stages import featurize
 from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.epoch_shards import EpochRows
 from epochs_left.storage.run_store import RunStore
@@ -209,18 +211,25 @@ def test_features_are_those_of_their_own_run_and_epoch(
             )
 
 
+@pytest.mark.parametrize("probe", [None, partial(featurize._measures, "neuron", {}, 0.0)])
 def test_causal_features_are_those_of_a_run_that_stopped_there(
-    small_store: RunStore, frame: pd.DataFrame
+    small_store: RunStore, probe: Probe | None
 ) -> None:
-    """The whole way from the shard: rows after epoch t are deleted, and the run ends there."""
+    """The whole way from the shard: rows after epoch t are deleted, and the run ends there.
+
+    With the forecasts of the stage too, which are made from the recorded parameters.
+    """
     names = [name for group in CAUSAL for name in group.units]
-    expected = frame.set_index(["run_id", "epoch"])[names]
+    whole = table_of(small_store, recipe(probe=probe))
+    expected = whole.set_index(["run_id", "epoch"])[names]
+    forecasts = whole[list(FEATURE_GROUPS["linearised_forecast"].units)]
+    assert forecasts.notna().any(axis=None) == (probe is not None)
     checked = 0
     for rows, runs in shards(small_store):
         for seen in (1, 3, 51):
             cut, stopped = stopped_after(seen, rows, runs)
             at_end = replace(PLAN, landmarks=(seen - 1,))
-            for part in examples_of(cut, stopped, recipe(at_end, CAUSAL)):
+            for part in examples_of(cut, stopped, recipe(at_end, CAUSAL, probe)):
                 found = part.to_pandas().query("landmark").set_index(["run_id", "epoch"])[names]
                 pd.testing.assert_frame_equal(found, expected.loc[found.index], check_exact=True)
                 checked += len(found)

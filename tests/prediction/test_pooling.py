@@ -67,6 +67,7 @@ def family_rows(rng: np.random.Generator, family: str, n_runs: int) -> pd.DataFr
             "plateau": np.nan,
             "epoch": np.tile(np.arange(ROWS), 2 * n_runs).astype(np.int32),
             "remaining": np.where(reached, remaining, np.nan),
+            "observed": remaining,
             "converged": reached,
             "sampled": np.tile([True, True, True, False], 2 * n_runs),
             "optimizer": "sgd",

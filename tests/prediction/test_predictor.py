@@ -9,7 +9,8 @@ import pytest
 
 from epochs_left.errors import ModelError
 from epochs_left.prediction.predictor import predictor_of
-from epochs_left.storage.bundles import Bundle, ResidualQuantiles, load_bundle
+from epochs_left.storage.bundles import Bundle, load_bundle
+from epochs_left.storage.manifests import ResidualQuantiles
 
 
 @pytest.fixture

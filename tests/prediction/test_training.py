@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import KFold
 
 from epochs_left.config import FitSettings
 from epochs_left.prediction.bundling import BundleFacts, build_bundle
+from epochs_left.prediction.intervals import Intervals, intervals_of
 from epochs_left.prediction.predictor import predictor_of
 from epochs_left.prediction.training import (
     AVAILABILITIES,
@@ -28,7 +28,6 @@ from epochs_left.prediction.training import (
     fold_scores,
     out_of_fold,
     predict_remaining,
-    residual_quantiles,
 )
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import View
@@ -36,9 +35,14 @@ from epochs_left.statistics import folds
 from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import error_sums, r2
 from epochs_left.storage.bundles import load_bundle, save_bundle
+from epochs_left.storage.manifests import ResidualQuantiles
 
 SETTINGS = FitSettings(
-    regressors=("linear",), baselines=(), families=("neuron",), folds=3, row_wise_folds=3
+    regressors={"linear_models": ("linear",)},
+    families=("neuron",),
+    folds=3,
+    row_wise_folds=3,
+    rows_in_memory=1_000_000,
 )
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
@@ -63,6 +67,7 @@ def draw_examples(seed: int = 0) -> Examples:
         X=(np.stack(columns) + noise).T.astype(np.float32),
         elapsed=elapsed,
         remaining=np.where(converged, remaining, np.nan),
+        observed=remaining,
         converged=converged,
         sampled=np.tile(np.arange(N_ROWS) != 1, 2 * N_LINEAGES),
         run=run,
@@ -109,10 +114,11 @@ class Recorder(RegressorMixin, BaseEstimator):
 
 RECORDER = RegressorSpec(
     name="recorder",
+    kind="tests",
     title="Recorder",
     scale="epochs",
     columns=None,
-    baseline=False,
+    views=tuple(View),
     build=lambda _: Recorder(),
 )
 
@@ -141,13 +147,6 @@ def test_as_many_row_wise_folds_are_predicted_as_asked_for(examples: Examples, w
     share = len(row_wise) / examples.sampled.sum()
     assert share == pytest.approx(wanted / SETTINGS.folds, abs=0.1)
     assert frame.loc[frame["split"] == "by lineage", "fold"].nunique() == SETTINGS.folds
-
-
-def test_row_wise_residuals_make_no_interval(examples: Examples) -> None:
-    """They are those of known runs, and too small."""
-    predictions = out_of_fold(spec_of("linear"), examples, SETTINGS, 0)
-    grouped = predictions.filter(pc.equal(predictions["split"], "by lineage"))
-    assert residual_quantiles(predictions, examples) == residual_quantiles(grouped, examples)
 
 
 def test_a_split_that_leaks_stops_the_fit(
@@ -235,8 +234,6 @@ def test_where_the_loss_tells_all_or_nothing_one_model_is_enough(
     same = replace(examples, loss_only=np.full(len(NAMES), known))
     predictions = out_of_fold(spec_of("linear"), same, SETTINGS, 0)
     assert set(predictions["availability"].to_pylist()) == {"all"}
-    quantiles = residual_quantiles(predictions, same)
-    assert set(quantiles) == ({"all", "loss_only"} if known else {"all"})
 
 
 def test_the_loss_alone_is_worth_less_but_not_nothing(examples: Examples) -> None:
@@ -246,22 +243,6 @@ def test_the_loss_alone_is_worth_less_but_not_nothing(examples: Examples) -> Non
     by_input = np.square(error).groupby(frame["availability"]).mean()
     assert by_input["loss_only"] < 0.7 * np.log1p(examples.remaining).var()
     assert by_input["all"] < by_input["loss_only"] * 1.2
-
-
-def test_intervals_hold_their_share_of_the_residuals(examples: Examples) -> None:
-    predictions = out_of_fold(spec_of("xgboost"), examples, SETTINGS, 0)
-    quantiles = residual_quantiles(predictions, examples)
-    frame = predictions.to_pandas().query("split == 'by lineage'")
-    for availability in AVAILABILITIES:
-        part = frame[frame["availability"] == availability]
-        row = part["row"].to_numpy()
-        residual = np.log1p(examples.remaining[row]) - np.log1p(part["predicted"].to_numpy())
-        offsets = quantiles[availability]
-        assert list(offsets.levels) == sorted(offsets.levels)
-        for level, low, high in zip(offsets.levels, offsets.lower, offsets.upper, strict=True):
-            if level in {0.5, 0.8, 0.9}:
-                inside = np.mean((low <= residual) & (residual <= high))
-                assert level - 0.05 <= inside <= min(level + 0.12, 1)
 
 
 def test_the_classifier_tells_who_converges() -> None:
@@ -301,6 +282,7 @@ def test_examples_are_read_from_a_table() -> None:
             "lineage_id": ["l", "l", "k"],
             "epoch": pa.array([0, 3, 1], pa.int32()),
             "remaining": pa.array([5, 2, None], pa.int32()),
+            "observed": pa.array([5, 2, 7], pa.int32()),
             "converged": [True, True, False],
             "sampled": [True, False, True],
             "a": pa.array([1.0, 2.0, 3.0], pa.float32()),
@@ -313,6 +295,7 @@ def test_examples_are_read_from_a_table() -> None:
     assert found.names == ("a", "b")  # nothing is known of e
     np.testing.assert_array_equal(found.X, [[1, 4], [2, np.nan], [3, 6]])
     np.testing.assert_array_equal(found.remaining, [5, 2, np.nan])
+    np.testing.assert_array_equal(found.observed, [5, 2, 7])
     assert found.run.tolist() == [1, 1, 0]
     assert found.lineage.tolist() == [1, 1, 0]
     assert found.loss_only.tolist() == [False, False]  # nobody has a final state and the loss alone
@@ -329,7 +312,9 @@ def test_ranges_of_a_bundle_are_those_of_the_values_that_are_known() -> None:
     X[::2, 3] = np.nan
     gappy = replace(every, X=X)
     facts = BundleFacts(bundle_id="gappy", target=1.0, vocabulary={}, training={}, scores={})
-    manifest, _ = build_bundle(spec_of("xgboost"), View.CAUSAL, gappy, {}, facts, 0)
+    none = ResidualQuantiles(levels=(), lower=(), upper=())
+    intervals = dict.fromkeys(AVAILABILITIES, Intervals(quantiles=none, spread=None))
+    manifest, _ = build_bundle(spec_of("xgboost"), View.CAUSAL, gappy, intervals, {}, facts, 0)
     assert manifest.ranges["log_lr"] == pytest.approx((X[1::2, 3].min(), X[1::2, 3].max()))
 
 
@@ -346,38 +331,38 @@ def test_every_fold_is_numbered_within_its_split(examples: Examples) -> None:
 @pytest.mark.parametrize("name", ["linear", "xgboost"])
 def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> None:
     spec, every = spec_of(name), draw_examples(3)
-    converged = every.take(every.converged)
-    predictions = out_of_fold(spec, converged, SETTINGS, 0)
+    predictions = out_of_fold(spec, every, SETTINGS, 0)
     manifest, files = build_bundle(
         spec,
         View.CAUSAL,
         every,
-        residual_quantiles(predictions, converged),
+        intervals_of(predictions, every, 0, adaptive=True),
+        {name: fit_converges(every, 0, name) for name in AVAILABILITIES},
         BundleFacts(
             bundle_id=f"{name}-causal",
             target=1e-6,
             vocabulary={"optimizer": ("sgd",), "activation": ("abs",)},
             training={"n_runs": 2 * N_LINEAGES},
-            scores=fold_scores(predictions, converged),
+            scores=fold_scores(predictions, every),
         ),
         root_seed=0,
     )
     save_bundle(tmp_path / manifest.bundle_id, manifest, files)
     bundle = load_bundle(tmp_path / f"{name}-causal")
     assert bundle.manifest.features == NAMES
-    assert bundle.manifest.scores == fold_scores(predictions, converged)
+    assert bundle.manifest.scores == fold_scores(predictions, every)
     assert bundle.manifest.ranges["log_lr"][0] == pytest.approx(every.X[:, 3].min())
     predictor = predictor_of(bundle, level=0.9, jobs=1)
     everything = np.ones(every.run.size, dtype=np.bool_)
     forecast = predictor.forecast(every.X, every.elapsed, everything, ~everything)
-    model = fit_time(spec, converged, 0)
+    model = fit_time(spec, every, 0)
     expected = predict_remaining(model, SCALES[spec.scale], every.X, every.elapsed)
     np.testing.assert_allclose(forecast.remaining, expected, rtol=1e-9)
     np.testing.assert_allclose(
         forecast.p_converges, fit_converges(every, 0).predict_proba(every.X)[:, 1], rtol=1e-6
     )
     of_the_loss = predictor.forecast(every.X, every.elapsed, ~everything, ~everything)
-    model = fit_time(spec, converged, 0, "loss_only")
+    model = fit_time(spec, every, 0, "loss_only")
     known = every.inputs("loss_only")
     expected = predict_remaining(model, SCALES[spec.scale], known, every.elapsed)
     np.testing.assert_allclose(of_the_loss.remaining, expected, rtol=1e-9)

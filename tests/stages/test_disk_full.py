@@ -23,10 +23,11 @@ OUTPUTS = {
     "simulate neuron": ("data/runs/neuron",),
     "branch neuron": ("data/branches/neuron.parquet",),
     "featurize neuron": ("features/neuron",),
-    "fit linear": (
-        "models/linear/neuron-causal",
-        "models/linear/neuron-oracle",
-        "models/linear/out_of_fold.parquet",
+    "converges": ("models/converges/neuron",),
+    "fit linear_models": (
+        "models/linear_models/linear/neuron-causal",
+        "models/linear_models/linear/neuron-oracle",
+        "models/linear_models/linear/out_of_fold.parquet",
     ),
     "pool": ("models/pooled/causal", "models/pooled/out_of_fold.parquet"),
     "evaluate": ("reports/results", "reports/metrics.json"),
@@ -38,7 +39,12 @@ OTHER_FAMILIES = {
 STAGES = {**OUTPUTS, **OTHER_FAMILIES}
 
 #: Folders that are replaced as a whole: of their files, all are old or all are new.
-WHOLE = ("data/runs/", "models/linear/neuron-", "models/pooled/causal")
+WHOLE = (
+    "data/runs/",
+    "models/converges/",
+    "models/linear_models/linear/neuron-",
+    "models/pooled/causal",
+)
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 OLD = b"what an earlier run made\n"

@@ -62,7 +62,7 @@ def assert_one_line(text: str, *parts: str) -> None:
     ("stage", "missing"),
     [
         (("featurize", "neuron"), "data/runs/neuron"),
-        (("fit", "linear"), "features/neuron/features.json"),
+        (("fit", "linear_models"), "features/neuron/features.json"),
         (("evaluate", "--jobs", "1"), "features/neuron/examples.parquet"),
         (("report",), "reports/results"),
     ],
@@ -73,7 +73,7 @@ def test_missing_input_is_named(fail: Fail, stage: tuple[str, ...], missing: str
     assert_one_line(text, missing, "dvc repro")
 
 
-@pytest.mark.parametrize("stage", [("simulate", "neuron"), ("fit", "linear"), ("evaluate",)])
+@pytest.mark.parametrize("stage", [("simulate", "neuron"), ("fit", "linear_models"), ("evaluate",)])
 def test_missing_parameters_are_named(folder: Path, fail: Fail, stage: tuple[str, ...]) -> None:
     (folder / "pipeline" / "params.yaml").unlink()
     code, text = fail(*stage)
@@ -84,7 +84,7 @@ def test_missing_parameters_are_named(folder: Path, fail: Fail, stage: tuple[str
 def test_evaluate_names_a_missing_bundle(pipeline_folder: Path, folder: Path, fail: Fail) -> None:
     for name in ("data", "features", "models"):
         shutil.copytree(pipeline_folder / name, folder / name)
-    shutil.rmtree(folder / "models" / "xgboost" / "neuron-causal")
+    shutil.rmtree(folder / "models" / "trees" / "xgboost" / "neuron-causal")
     code, text = fail("evaluate", "--jobs", "1")
     assert code == 4
     assert_one_line(text, "xgboost/neuron-causal")
@@ -98,7 +98,7 @@ def test_damaged_features_are_found(pipeline_folder: Path, folder: Path, fail: F
     for place in range(len(data) // 10, len(data) - len(data) // 10, len(data) // 30):
         data[place] ^= 0x01  # a stage reads the columns that it needs, and finds damage there
     path.write_bytes(data)
-    code, text = fail("fit", "linear", "--jobs", "1")
+    code, text = fail("fit", "linear_models", "--jobs", "1")
     assert code == 6
     assert_one_line(text, "examples.parquet is damaged")
 
@@ -110,7 +110,7 @@ def test_damaged_features_are_found(pipeline_folder: Path, folder: Path, fail: F
         (("simulate", "neuron"), "a: 1\na: 2\n", "duplicate key"),
         (("simulate", "neuron"), "- 1\n", "expected a mapping"),
         (("featurize", "neuron"), "root_seed: 1\n", "params.yaml: featurize: expected a mapping"),
-        (("fit", "linear"), "root_seed: 1\n", "params.yaml: fit: expected a mapping"),
+        (("fit", "linear_models"), "root_seed: 1\n", "params.yaml: fit: expected a mapping"),
         (("evaluate",), "root_seed: 1\n", "params.yaml: evaluate: expected a mapping"),
     ],
 )
@@ -150,19 +150,25 @@ def test_bad_parameters_are_a_usage_error(
     ("change", "message"),
     [
         (
-            {"baselines": ["constant", "linear"]},
-            "fit.baselines: expected baselines alone, got linear",
+            {"regressors": {"baselines": ["constant", "linear"]}},
+            "fit.regressors.baselines: expected baselines alone, got linear; move it to linear_",
         ),
         (
-            {"regressors": ["linear", "theory"]},
-            "fit.regressors: expected regressors alone, got theory",
+            {"regressors": {"trees": ["xgboost"]}},
+            "expected a kind of regressors (trees), got 'baselines'",
         ),
         (
             {"families": ["neuron", "neuron"]},
-            "fit.families: expected no name twice, got neuron, neuron",
+            "fit: families: expected no name twice, got neuron, neuron",
         ),
-        ({"baselines": []}, "fit.baselines: expected a list with at least one item"),
-        ({"regressors": ["liner"]}, "unknown regressor 'liner', did you mean 'linear'"),
+        (
+            {"regressors": {"baselines": []}},
+            "fit.regressors.baselines: expected a list with at least one item",
+        ),
+        (
+            {"regressors": {"baselines": ["constat"]}},
+            "unknown regressor 'constat', did you mean 'constant'",
+        ),
     ],
 )
 def test_names_in_the_wrong_list_are_a_usage_error(
@@ -208,7 +214,11 @@ def test_unknown_names_get_the_nearest_one(
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "arguments",
-    [("simulate",), ("simulate", "neuron", "--jobs", "0"), ("fit", "linear", "--jobs", "two")]
+    [
+        ("simulate",),
+        ("simulate", "neuron", "--jobs", "0"),
+        ("fit", "linear_models", "--jobs", "two"),
+    ]
     + [("simulate", "neuron", "--chunk-runs", number) for number in ("0", "-1")],
 )
 def test_bad_arguments_are_a_usage_error(fail: Fail, arguments: tuple[str, ...]) -> None:

@@ -34,7 +34,11 @@ from epochs_left.storage.params import merged
 SMALLEST: dict[str, Any] = {
     "neuron": {"runs": 160, "runs_per_shard": 40, "runs_per_lineage": 8},
     "featurize": {"locked_share": 0.3},
-    "fit": {"regressors": ["linear"], "baselines": ["constant"], "folds": 2, "row_wise_folds": 1},
+    "fit": {
+        "regressors": {"linear_models": ["linear"], "trees": None, "baselines": ["constant"]},
+        "folds": 2,
+        "row_wise_folds": 1,
+    },
     "evaluate": {"study_runs": 10, "bootstrap_refits": 1},  # too few lineages for most studies
 }
 

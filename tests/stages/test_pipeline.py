@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from distributed import LocalCluster
 
 from epochs_left.errors import DataError
 from epochs_left.evaluation import ALL, EACH, RESULTS
@@ -21,10 +22,11 @@ from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import TargetKind
 from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.bundles import load_bundle
+from epochs_left.storage.params import load_params, merged, write_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_result, read_table, result_files, write_table
 
-FITTED = [REGRESSORS[name] for name in ("linear", "xgboost", "theory")]
+FITTED = [REGRESSORS[name] for name in ("linear", "xgboost", "theory", "constant")]
 FAMILY = "neuron"
 MODELS = [f"{spec.name}-{view.value}" for spec in FITTED for view in spec.views]
 BUNDLES = [f"{spec.folder}/{FAMILY}-{view.value}" for spec in FITTED for view in spec.views]
@@ -184,7 +186,7 @@ def planted_twin(table: pa.Table, *, lineages: bool) -> tuple[pa.Table, set[str]
     return planted, {first["run_id"], other["run_id"]}
 
 
-@pytest.mark.parametrize("stage", [("fit", "linear"), ("pool",)], ids=["fit", "pool"])
+@pytest.mark.parametrize("stage", [("fit", "linear_models"), ("pool",)], ids=["fit", "pool"])
 @pytest.mark.parametrize("lineages", [True, False])
 def test_a_trajectory_that_lineages_share_stops_the_fit(
     pipeline_folder: Path,
@@ -201,6 +203,7 @@ def test_a_trajectory_that_lineages_share_stops_the_fit(
     table, twins = planted_twin(read_table(path), lineages=lineages)
     write_table(path, [table])
     if not lineages:
+        run_stage_in(tmp_path, "converges")
         run_stage_in(tmp_path, *stage)
         return
     with pytest.raises(DataError, match="expected loss curves that differ between lineages") as e:
@@ -216,12 +219,58 @@ def test_running_a_stage_again_gives_the_same_bytes(
     for name in ("pipeline", "data"):
         (tmp_path / name).symlink_to(pipeline_folder / name)
     run_stage_in(tmp_path, "featurize", "neuron", "neuron")  # a name twice is one family
-    run_stage_in(tmp_path, "fit", "linear")
+    run_stage_in(tmp_path, "converges")
+    run_stage_in(tmp_path, "fit", "linear_models")
     for path in (
         Path("features/neuron/examples.parquet"),
         Path("features/neuron/features.json"),
-        Path("models/linear/out_of_fold.parquet"),
-        Path("models/linear/neuron-causal/time.skops"),
-        Path("models/linear/neuron-causal/converges.ubj"),
+        Path("models/linear_models/linear/out_of_fold.parquet"),
+        Path("models/linear_models/linear/neuron-causal/time.skops"),
+        Path("models/linear_models/linear/neuron-causal/converges.ubj"),
     ):
         assert (tmp_path / path).read_bytes() == (pipeline_folder / path).read_bytes(), path
+
+
+def test_neither_workers_nor_a_cluster_change_a_byte_of_the_models(
+    pipeline_folder: Path, run_stage_in: Callable[..., None], tmp_path: Path
+) -> None:
+    for name in ("pipeline", "data", "features"):
+        (tmp_path / name).symlink_to(pipeline_folder / name)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "converges").symlink_to(pipeline_folder / "models" / "converges")
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        on_cluster = ("--backend", "dask", "--scheduler", cluster.scheduler_address)
+        for how in (("--jobs", "2"), on_cluster):
+            for kind in ("trees", "baselines"):
+                run_stage_in(tmp_path, "fit", kind, *how)
+                for path in (pipeline_folder / "models" / kind).rglob("*.*"):
+                    found = tmp_path / path.relative_to(pipeline_folder)
+                    assert found.read_bytes() == path.read_bytes(), (how, found)
+
+
+def test_more_rows_than_memory_is_allowed_for_are_fitted_batch_by_batch(
+    pipeline_folder: Path,
+    run_stage_in: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    examples: pd.DataFrame,
+) -> None:
+    (tmp_path / "pipeline").mkdir()
+    params = load_params(pipeline_folder / "pipeline" / "params.yaml")
+    primary = examples[(examples["target_kind"] == "epsilon") & ~examples["locked"]]
+    half = len(primary) // 2
+    limited = merged(params, {"fit": {"rows_in_memory": half}})
+    write_params(tmp_path / "pipeline" / "params.yaml", limited)
+    for name in ("data", "features"):
+        (tmp_path / name).symlink_to(pipeline_folder / name)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "converges").symlink_to(pipeline_folder / "models" / "converges")
+    run_stage_in(tmp_path, "fit", "linear_models")
+    said = capsys.readouterr().err
+    assert re.search(
+        rf"family neuron: [\d,]+ of {len(primary):,} rows of examples fit in memory", said
+    )
+    bundle = load_bundle(tmp_path / "models" / "linear_models" / "linear" / "neuron-causal")
+    assert 0 < bundle.manifest.training["n_rows"] <= half
+    in_fold = read_table(tmp_path / "models" / "linear_models" / "linear" / "out_of_fold.parquet")
+    assert set(in_fold["run_id"].to_pylist()) < set(primary["run_id"])

@@ -24,10 +24,11 @@ OUTPUTS = {
     "simulate neuron": ["data/runs/neuron"],
     "branch neuron": ["data/branches/neuron.parquet"],
     "featurize neuron": ["features/neuron/examples.parquet", "features/neuron/features.json"],
-    "fit linear": [
-        "models/linear/neuron-causal",
-        "models/linear/neuron-oracle",
-        "models/linear/out_of_fold.parquet",
+    "converges": ["models/converges/neuron"],
+    "fit linear_models": [
+        "models/linear_models/linear/neuron-causal",
+        "models/linear_models/linear/neuron-oracle",
+        "models/linear_models/linear/out_of_fold.parquet",
     ],
     "fit baselines": [
         "models/baselines/theory/neuron-causal",
@@ -133,7 +134,7 @@ def test_mending_names_what_it_removes(
 def test_a_lock_goes_with_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        with sole_writer("fit-linear", Path("models/linear/*")):
-            assert (WORK / "fit-linear.lock").exists()
-    with sole_writer("fit-linear"), sole_writer("fit-xgboost"):
+        with sole_writer("fit-linear_models", Path("models/linear_models/linear/*")):
+            assert (WORK / "fit-linear_models.lock").exists()
+    with sole_writer("fit-linear_models"), sole_writer("fit-trees"):
         pass

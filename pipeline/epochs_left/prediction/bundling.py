@@ -13,11 +13,13 @@ from sklearn.base import BaseEstimator
 
 from epochs_left import __version__
 from epochs_left.arrays import FloatArray
+from epochs_left.prediction.intervals import Intervals
 from epochs_left.prediction.training import (
     Examples,
+    Parts,
     availabilities,
-    fit_converges,
     fit_time,
+    refit_time,
 )
 from epochs_left.regressors import RegressorSpec
 from epochs_left.schema import SCHEMA_VERSION, View
@@ -26,13 +28,13 @@ from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS
 from epochs_left.storage.bundles import (
     CONVERGES,
     REFERENCE,
+    SPREAD,
     TIME,
-    BundleManifest,
-    ResidualQuantiles,
     dump_columns,
     estimator_stem,
 )
 from epochs_left.storage.estimators import dump_estimator
+from epochs_left.storage.manifests import BundleManifest
 
 #: A model trained on these families alone knows nothing of any other architecture.
 MUST_STATE = ("architecture",)
@@ -43,7 +45,7 @@ class BundleFacts:
     """What a bundle's manifest says of where it comes from; see `BundleManifest`."""
 
     bundle_id: str
-    target: float
+    target: float | None
     vocabulary: Mapping[str, tuple[str, ...]]
     training: Mapping[str, Any]
     scores: Mapping[str, Any]
@@ -51,42 +53,69 @@ class BundleFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """Fitted estimators: what says when, and what says whether, which may be None."""
+    """What was fitted for one availability of the inputs.
+
+    Attributes
+    ----------
+    time, converges
+        What says when, and what says whether, which may be None.
+    intervals
+        What puts intervals around "when".
+    """
 
     time: BaseEstimator
-    converges: Any
+    converges: BaseEstimator | None
+    intervals: Intervals
+
+    @property
+    def estimators(self) -> dict[str, BaseEstimator]:
+        """The estimators that there are, by their role."""
+        roles = {TIME: self.time, CONVERGES: self.converges, SPREAD: self.intervals.spread}
+        return {role: estimator for role, estimator in roles.items() if estimator is not None}
 
 
 def build_bundle(
     spec: RegressorSpec,
     view: View,
     examples: Examples,
-    quantiles: Mapping[str, ResidualQuantiles],
+    intervals: Mapping[str, Intervals],
+    classifiers: Mapping[str, BaseEstimator],
     facts: BundleFacts,
     root_seed: int,
+    *,
+    parts: Parts | None = None,
 ) -> tuple[BundleManifest, dict[str, bytes]]:
-    """Fit on every example and return the manifest and the files of the bundle.
+    """Fit "when" on every example and return the manifest and the files of the bundle.
 
     Parameters
     ----------
     examples
-        Examples of all runs; the regressor learns from those that converged.
-    quantiles
-        Interval offsets from `residual_quantiles`.
+        Examples of all runs.
+    intervals
+        From `intervals_of`, by availability.
+    classifiers
+        What says whether, by availability; empty for a bundle that does not.
     facts
         What the manifest says besides.
+    parts
+        All examples, where ``examples`` are a sample of them.
     """
-    converged = examples.take(examples.converged)
-    both_outcomes = np.unique(examples.converged).size == 2
-    says_whether = view is View.CAUSAL and not spec.baseline and both_outcomes
-    models = {
-        availability: Models(
-            time=fit_time(spec, converged, root_seed, availability),
-            converges=fit_converges(examples, root_seed, availability) if says_whether else None,
-        )
+    times = {
+        availability: fit_time(spec, examples, root_seed, availability)
         for availability in availabilities(examples.loss_only)
     }
-    return bundle_of(spec, view, examples, models, quantiles, facts, root_seed)
+    if parts is not None:
+        for availability, model in times.items():
+            refit_time(model, spec, parts, availability)
+    models = {
+        availability: Models(
+            time=model,
+            converges=classifiers.get(availability),
+            intervals=intervals[availability],
+        )
+        for availability, model in times.items()
+    }
+    return bundle_of(spec, view, examples, models, facts, root_seed)
 
 
 def bundle_of(
@@ -94,7 +123,6 @@ def bundle_of(
     view: View,
     examples: Examples,
     models: Mapping[str, Models],
-    quantiles: Mapping[str, ResidualQuantiles],
     facts: BundleFacts,
     root_seed: int,
 ) -> tuple[BundleManifest, dict[str, bytes]]:
@@ -104,15 +132,20 @@ def bundle_of(
     ----------
     models
         By availability of the inputs.
-    examples, quantiles, facts
+    examples, facts
         As for `build_bundle`.
     """
     files = {REFERENCE: _reference(examples, root_seed)}
     for availability, fitted in models.items():
-        for role, estimator in ((TIME, fitted.time), (CONVERGES, fitted.converges)):
-            if estimator is not None:
-                extension, data = dump_estimator(estimator)
-                files[estimator_stem(role, availability) + extension] = data
+        for role, estimator in fitted.estimators.items():
+            extension, data = dump_estimator(estimator)
+            files[estimator_stem(role, availability) + extension] = data
+    quantiles = {
+        availability: fitted.intervals.quantiles for availability, fitted in models.items()
+    }
+    if examples.loss_only.all():
+        # What needs the loss alone has the same intervals with every input.
+        quantiles["loss_only"] = quantiles["all"]
     manifest = BundleManifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=facts.bundle_id,
@@ -125,6 +158,7 @@ def bundle_of(
         ranges=dict(zip(examples.names, map(_range, examples.X.T), strict=True)),
         vocabulary=facts.vocabulary,
         must_state=MUST_STATE,
+        adaptive=models["all"].intervals.spread is not None,
         residual_quantiles=quantiles,
         training=facts.training,
         scores=facts.scores,

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.arrays import FloatArray, IntArray, ranges
+from epochs_left.arrays import BoolArray, FloatArray, IntArray, ranges
 from epochs_left.dynamics.schedules import learning_rates
 from epochs_left.features import FeatureGroup, compute_features
 from epochs_left.features._blocks import depth_blocks
 from epochs_left.prediction.goals import Goal, extra_goals, primary_goals
-from epochs_left.schema import View
+from epochs_left.schema import Outcome, View
 from epochs_left.seeding import Purpose, generator, key_of
 from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.epoch_shards import EpochRows
@@ -245,6 +245,12 @@ class _Block:
         loss = self._rows.measures["loss"].astype(np.float64)
         return [loss[s : s + n] for s, n in zip(self._starts, self.lengths, strict=True)]
 
+    @property
+    def _capped(self) -> BoolArray:
+        """Whether a run was ended by its criterion or its cap: it might have gone on, (R,)."""
+        outcome = self.runs["outcome"].to_numpy(zero_copy_only=False)
+        return np.isin(outcome, [Outcome.CONVERGED.value, Outcome.CAPPED.value])
+
     def examples(self, recipe: Recipe) -> Iterator[pa.Table]:
         """Yield the examples towards the primary target, then those towards others."""
         goals = primary_goals(self.runs)
@@ -320,6 +326,7 @@ class _Block:
             "plateau": shares[row],
             "epoch": epoch.astype(np.int32),
             "remaining": pa.array(end - epoch, pa.int32(), mask=~reached),
+            "observed": pa.array(end - epoch, pa.int32(), mask=~(reached | self._capped[row])),
             "converged": reached,
             "locked": locked[row],
             "sampled": cells.sampled,

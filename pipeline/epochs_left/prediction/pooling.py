@@ -20,6 +20,7 @@ from epochs_left.arrays import BoolArray, FloatArray, IntArray, Labels
 from epochs_left.config import PoolSettings
 from epochs_left.parallel import Progress, no_progress, parallel_map
 from epochs_left.prediction.bundling import BundleFacts, Models, bundle_of
+from epochs_left.prediction.intervals import Intervals, Residuals, calibrated
 from epochs_left.prediction.training import (
     LABELS,
     Examples,
@@ -31,12 +32,11 @@ from epochs_left.prediction.training import (
 from epochs_left.regressors import REGRESSORS
 from epochs_left.regressors._converges import build_converges_classifier
 from epochs_left.regressors._fitting import fit_weighted
-from epochs_left.schema import TargetKind, View
+from epochs_left.schema import View
 from epochs_left.seeding import Purpose
-from epochs_left.statistics.conformal import conformal_offsets
-from epochs_left.statistics.folds import grouped_folds, run_weights
+from epochs_left.statistics.folds import grouped_folds
 from epochs_left.statistics.scales import SCALES
-from epochs_left.storage.bundles import BundleManifest, ResidualQuantiles
+from epochs_left.storage.manifests import BundleManifest
 
 #: Horizons of families differ by powers of ten: what is learnt is the ratio to the epochs elapsed.
 SPEC = replace(REGRESSORS["xgboost"], scale="log_ratio")
@@ -76,7 +76,14 @@ class PoolExamples:
         Between counting every run the same, which would leave ten thousand neurons to speak for
         all, and every family the same, which would let forty runs.
         """
-        weight = self.examples.weight
+        return self._balanced(self.examples.weight)
+
+    @property
+    def whether_weight(self) -> FloatArray:
+        """Weights of the fit of "whether", shape ``(n,)``, balanced as `weight` is."""
+        return self._balanced(self.examples.whether_weight)
+
+    def _balanced(self, weight: FloatArray) -> FloatArray:
         for family in np.unique(self.family):
             rows = self.family == family
             n_runs = np.unique(self.examples.run[rows]).size
@@ -139,8 +146,9 @@ def out_of_fold(
 
     Returns
     -------
-    A row a prediction: the keys of the row, material (`WITH_PRIOR`, or `REAL_ALONE` for the rows of
-    real runs), availability, predicted epochs and probability of reaching the target.
+    A row a prediction: the keys of the row, its number in the pool, the fold, material
+    (`WITH_PRIOR`, or `REAL_ALONE` for the rows of real runs), availability, predicted epochs and
+    probability of reaching the target.
     """
     seed = estimator_seed(root_seed, Purpose.FOLDS)
     splits = grouped_folds(pool.examples.lineage, settings.folds, seed)
@@ -166,34 +174,46 @@ def _predict_fold(pool: PoolExamples, root_seed: int, fold: _Fold) -> tuple[int,
     examples = pool.examples
     keys = pool.keys.iloc[fold.test].drop(columns=list(LABELS))
     parts = []
-    for availability, models in _fit(pool, fold.train, root_seed).items():
+    for availability, fitted in _fit(pool, fold.train, root_seed).items():
         X = examples.inputs(availability)[fold.test]
         elapsed = examples.elapsed[fold.test]
-        predicted = predict_remaining(models.time, SCALES[SPEC.scale], X, elapsed)
+        predicted = predict_remaining(fitted.time, SCALES[SPEC.scale], X, elapsed)
         columns = {
+            "row": fold.test,
+            "fold": np.int32(fold.number),
             "material": fold.material,
             "availability": availability,
             "predicted": predicted,
-            "p_converges": models.converges.predict_proba(X)[:, 1].astype(np.float64),
+            "p_converges": fitted.converges.predict_proba(X)[:, 1].astype(np.float64),
         }
         parts.append(pa.Table.from_pandas(keys.assign(**columns), preserve_index=False))
     return fold.number, pa.concat_tables(parts)
 
 
-def _fit(pool: PoolExamples, rows: IntArray, root_seed: int) -> dict[str, Models]:
-    """Return "when", fitted on the rows that reached their target, and "whether", on all."""
-    examples, weight = pool.examples, pool.weight
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """What says "when", fitted on rows that reached their target, and "whether", on all."""
+
+    time: Any
+    converges: Any
+
+
+def _fit(pool: PoolExamples, rows: IntArray, root_seed: int) -> dict[str, _Fitted]:
+    """Fit on some rows, once for each availability."""
+    examples, weight, whether_weight = pool.examples, pool.weight, pool.whether_weight
     seed = estimator_seed(root_seed, Purpose.ESTIMATOR)
     reached = rows[examples.converged[rows]]
     target = SCALES[SPEC.scale].forward(examples.remaining[reached], examples.elapsed[reached])
     label = examples.converged[rows].astype(np.int64)
     fitted = {}
     for availability in availabilities(examples.loss_only):
-        X, time = examples.inputs(availability), SPEC.build(seed)
+        X, time = examples.inputs(availability), SPEC.tuned(seed)
         converges = build_converges_classifier(seed)
-        fitted[availability] = Models(
-            time=fit_weighted(time, X[reached], target, weight[reached]),
-            converges=fit_weighted(converges, X[rows], label, weight[rows]),
+        fitted[availability] = _Fitted(
+            time=fit_weighted(
+                time, X[reached], target, weight[reached], groups=examples.lineage[reached]
+            ),
+            converges=fit_weighted(converges, X[rows], label, whether_weight[rows]),
         )
     return fitted
 
@@ -210,7 +230,14 @@ def build_pooled_bundle(
     data_sha256
         Hash of the data of each family.
     """
-    models = _fit(pool, np.arange(len(pool.keys)), root_seed)
+    fitted = _fit(pool, np.arange(len(pool.keys)), root_seed)
+    intervals = _intervals(pool, predictions, root_seed)
+    models = {
+        availability: Models(
+            time=found.time, converges=found.converges, intervals=intervals[availability]
+        )
+        for availability, found in fitted.items()
+    }
     real = pool.keys[pool.family != PRIOR]
     counts = {name: int(n) for name, n in pool.keys.groupby("family")["run_id"].nunique().items()}
     return bundle_of(
@@ -218,10 +245,9 @@ def build_pooled_bundle(
         View.CAUSAL,
         pool.examples,
         models,
-        _residual_quantiles(predictions),
         BundleFacts(
             bundle_id="pooled/causal",
-            target=float(real.loc[real["target_kind"] == TargetKind.EPSILON.value, "target"].max()),
+            target=None,
             vocabulary={name: tuple(sorted(real[name].unique())) for name in LABELS},
             training={
                 "families": sorted(data_sha256),
@@ -237,15 +263,21 @@ def build_pooled_bundle(
     )
 
 
-def _residual_quantiles(predictions: pa.Table) -> dict[str, ResidualQuantiles]:
+def _intervals(pool: PoolExamples, predictions: pa.Table, root_seed: int) -> dict[str, Intervals]:
+    """Return the intervals of each availability, from real runs alone."""
     frame = predictions.to_pandas()
     known = (frame["material"] == WITH_PRIOR) & (frame["family"] != PRIOR)
     known &= frame["converged"] & frame["sampled"]
-    quantiles = {}
+    found = {}
     for availability, part in frame[known].groupby("availability"):
-        residual = np.log1p(part["remaining"].to_numpy(float)) - np.log1p(part["predicted"])
-        weight = run_weights(part["run_id"].to_numpy(str))
-        offsets = conformal_offsets(residual.to_numpy(), part["lineage_id"].to_numpy(str), weight)
-        levels, lower, upper = (tuple(values.tolist()) for values in offsets)
-        quantiles[str(availability)] = ResidualQuantiles(levels=levels, lower=lower, upper=upper)
-    return quantiles
+        row = part["row"].to_numpy()
+        actual, predicted = part["remaining"].to_numpy(float), part["predicted"].to_numpy()
+        residuals = Residuals(
+            X=pool.examples.inputs(str(availability))[row],
+            residual=np.log1p(actual) - np.log1p(predicted),
+            lineage=part["lineage_id"].to_numpy(str),
+            run=part["run_id"].to_numpy(str),
+            fold=part["fold"].to_numpy(),
+        )
+        found[str(availability)] = calibrated(residuals, root_seed, adaptive=True)
+    return found

@@ -13,32 +13,35 @@ from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.errors import DataError, ModelError
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup
 from epochs_left.schema import View
-from epochs_left.statistics.conformal import offsets_at
+from epochs_left.statistics.conformal import centre_and_half_width, offsets_at
 from epochs_left.statistics.novelty import Novelty
 from epochs_left.statistics.scales import MAX_REMAINING, SCALES, Scale
 from epochs_left.storage.bundles import (
     CONVERGES,
     REFERENCE,
+    SPREAD,
     TIME,
     Bundle,
-    BundleManifest,
-    ResidualQuantiles,
     estimator_stem,
     load_columns,
 )
 from epochs_left.storage.estimators import UBJSON, load_estimator
+from epochs_left.storage.manifests import BundleManifest, ResidualQuantiles
 from epochs_left.trajectories import LOSS_INPUTS
 
 #: Intervals of rows unlike the training data are this many times as wide, on the log(1 + R) scale.
 WIDENING = 2.0
 #: Rows that an estimator with matrix products is given at once.
 BLOCK_ROWS = 1024
-#: From features, shape ``(n, p)``, to values, shape ``(n,)``.
+#: From features, shape ``(n, p)``, to values, shape ``(n,)``, of "spread" ``(n, 2)``.
 Predict = Callable[[FloatArray], FloatArray]
 #: By availability of the inputs.
 Predicts = Mapping[str, Predict]
-#: Interval offsets by availability of the inputs, on the log(1 + R) scale.
+#: Interval offsets by availability of the inputs, in the half widths of the rows.
 Offsets = Mapping[str, tuple[float, float]]
+#: Where intervals lie beside the prediction, and in which unit their offsets count, on the
+#: log(1 + R) scale: centre and half width, each of shape ``(n,)``.
+Spread = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,8 @@ class Predictor:
         Scale of the regressor.
     time, converges
         Predict "when" on the scale, and the probability of "whether"; the latter may be None.
+    quantiles
+        Quantiles of the residual, where a row's interval depends on its features; else None.
     novelty
         Distance from the training rows, or None.
     offsets
@@ -86,6 +91,7 @@ class Predictor:
     scale: Scale
     time: Predicts
     converges: Predicts | None
+    quantiles: Predicts | None
     novelty: Novelty | None
     offsets: Offsets
 
@@ -110,7 +116,9 @@ class Predictor:
         """Predict n rows.
 
         The estimators were trained, and the intervals measured, with every input or with the loss
-        curve alone. So a row that has some of the others only is predicted from its loss curve.
+        curve alone. So a row that has some of the others only is predicted from its loss curve, and
+        so is one unlike the training data: of families held out of training, every input together
+        predicted worse than the loss curve alone (held_out_families.json).
 
         Parameters
         ----------
@@ -123,8 +131,11 @@ class Predictor:
         unlike
             Rows unlike the training data, whose intervals are widened.
         """
+        if "loss_only" in self.manifest.residual_quantiles:
+            complete = complete & ~unlike
         remaining = self.scale.inverse(self._answers(self.time, features, complete), elapsed)
-        lower, upper = self.interval(remaining, complete, unlike)
+        spread = self.spread(features, complete)
+        lower, upper = self.interval(remaining, spread, complete, unlike)
         return Forecast(
             remaining=remaining,
             lower=lower,
@@ -136,28 +147,47 @@ class Predictor:
 
     def _answers(self, answer: Predicts, features: FloatArray, complete: BoolArray) -> FloatArray:
         """Return the answer for each row by the estimator of what is known of it."""
-        values = np.empty(len(features))
-        for availability, rows in (("all", complete), ("loss_only", ~complete)):
-            if rows.any():
-                values[rows] = answer[availability](features[rows])
+        if complete.all():
+            return answer["all"](features)
+        if not complete.any():
+            return answer["loss_only"](features)
+        known, unknown = answer["all"](features[complete]), answer["loss_only"](features[~complete])
+        values = np.empty((len(features), *known.shape[1:]))
+        values[complete], values[~complete] = known, unknown
         return values
+
+    def spread(self, features: FloatArray, complete: BoolArray) -> Spread:
+        """Return where the intervals of n rows lie, and the unit of their offsets."""
+        if self.quantiles is None:
+            return np.zeros(len(features)), np.ones(len(features))
+        return centre_and_half_width(self._answers(self.quantiles, features, complete))
 
     def at_level(self, level: float) -> Predictor:
         """Return the same predictor with intervals of another level."""
         return replace(self, offsets=_offsets_at(self.manifest, level))
 
     def interval(
-        self, remaining: FloatArray, complete: BoolArray, unlike: BoolArray
+        self, remaining: FloatArray, spread: Spread, complete: BoolArray, unlike: BoolArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Return the bounds of the interval around predictions, each of shape ``(n,)``."""
+        """Return the bounds of the interval around predictions, each of shape ``(n,)``.
+
+        Parameters
+        ----------
+        remaining
+            Predicted epochs, shape ``(n,)``.
+        spread
+            From `spread`.
+        complete, unlike
+            As for `forecast`.
+        """
         widening = np.where(unlike, WIDENING, 1.0)
         all_inputs, loss_only = self.offsets["all"], self.offsets["loss_only"]
-        centre = np.log1p(remaining)
-        down = np.where(complete, all_inputs[0], loss_only[0]) * widening
-        up = np.where(complete, all_inputs[1], loss_only[1]) * widening
-        lower = np.expm1(np.maximum(centre + down, 0.0))
-        upper = np.expm1(np.minimum(centre + up, np.log1p(MAX_REMAINING)))
-        # A biased model's offsets may leave out its own prediction: widening never hurts coverage.
+        predicted, (centre, half_width) = np.log1p(remaining), spread
+        down = centre + np.where(complete, all_inputs[0], loss_only[0]) * half_width
+        up = centre + np.where(complete, all_inputs[1], loss_only[1]) * half_width
+        lower = np.expm1(np.maximum(predicted + down * widening, 0.0))
+        upper = np.expm1(np.minimum(predicted + up * widening, np.log1p(MAX_REMAINING)))
+        # An interval may lie beside a biased model's prediction: widening never hurts coverage.
         lower, upper = np.minimum(lower, remaining), np.maximum(upper, remaining)
         return lower, np.where(np.isinf(up), np.nan, upper)
 
@@ -186,13 +216,14 @@ def predictor_of(
     if manifest.scale not in SCALES:
         raise _foreign(manifest, f"the scale {manifest.scale!r}")
     groups = _groups(manifest, views)
-    loss_only = _loss_only(manifest, groups)
+    loss_only = loss_only_features(manifest, groups)
     return Predictor(
         manifest=manifest,
         groups=groups,
         scale=SCALES[manifest.scale],
         time=_time(bundle, loss_only, jobs),
         converges=_predicts(bundle, CONVERGES, loss_only, jobs),
+        quantiles=_quantiles(bundle, loss_only, jobs),
         novelty=_novelty(bundle),
         offsets=_offsets_at(manifest, level),
     )
@@ -225,7 +256,7 @@ def _groups(manifest: BundleManifest, views: Sequence[View]) -> tuple[FeatureGro
     return tuple(groups)
 
 
-def _loss_only(manifest: BundleManifest, groups: Sequence[FeatureGroup]) -> BoolArray:
+def loss_only_features(manifest: BundleManifest, groups: Sequence[FeatureGroup]) -> BoolArray:
     """Return which features need the loss curve alone, shape ``(p,)``."""
     free = {
         name for group in groups if LOSS_INPUTS.issuperset(group.requires) for name in group.units
@@ -238,6 +269,16 @@ def _time(bundle: Bundle, loss_only: BoolArray, jobs: int) -> Predicts:
     if predicts is None:
         raise _foreign(bundle.manifest, f"a file {TIME}.*")
     return predicts
+
+
+def _quantiles(bundle: Bundle, loss_only: BoolArray, jobs: int) -> Predicts | None:
+    quantiles = _predicts(bundle, SPREAD, loss_only, jobs)
+    if (quantiles is None) == bundle.manifest.adaptive:
+        raise ModelError(
+            f"bundle {bundle.manifest.bundle_id}: expected a file {SPREAD}.* if and only if its "
+            "intervals are adaptive; fit the bundle again"
+        )
+    return quantiles
 
 
 def _predicts(bundle: Bundle, role: str, loss_only: BoolArray, jobs: int) -> Predicts | None:

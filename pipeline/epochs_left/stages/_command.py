@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from epochs_left.errors import EpochsLeftError, InputOutputError, IntegrityError
-from epochs_left.parallel import Progress, no_progress
+from epochs_left.errors import EpochsLeftError, InputOutputError, IntegrityError, UsageError
+from epochs_left.parallel import Progress, no_progress, require_dask
 from epochs_left.stages._paths import DAMAGED, WORK
 from epochs_left.storage.atomic import remove_temporaries
 from epochs_left.storage.locks import locked
@@ -32,6 +32,31 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-progress", action="store_true", help="no progress bars")
     return parser
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where work is done; `check_backend` checks them."""
+    parser.add_argument(
+        "--backend",
+        choices=("loky", "dask"),
+        default="loky",
+        help="processes of this machine, or the workers of a dask cluster; no byte depends on it",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of the dask cluster, e.g. tcp://host:8786"
+    )
+
+
+def check_backend(backend: str, scheduler: str | None) -> None:
+    """Raise UsageError unless the options that say where to work agree and can be met."""
+    if backend == "dask" and not scheduler:
+        raise UsageError("--backend dask without a scheduler; add --scheduler tcp://host:8786")
+    if backend != "dask" and scheduler is not None:
+        raise UsageError(
+            f"--scheduler {scheduler} with --backend {backend}, which has none; add --backend dask"
+        )
+    if backend == "dask":
+        require_dask()
 
 
 def positive(text: str) -> int:

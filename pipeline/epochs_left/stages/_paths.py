@@ -10,6 +10,7 @@ DAMAGED = WORK / "damaged"
 BRANCHES = Path("data/branches")
 FEATURES = Path("features")
 MODELS = Path("models")
+CLASSIFIERS = MODELS / "converges"
 RESULTS = Path("reports/results")
 REPORT = Path("reports/index.html")
 METRICS = Path("reports/metrics.json")

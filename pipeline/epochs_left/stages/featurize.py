@@ -153,7 +153,10 @@ def _measures(
     # PyTorch takes two seconds to import, which families without probes need not wait for.
     from epochs_left.simulation.state_probes import probe_states  # noqa: PLC0415
 
-    found = dict(_forecasts(states)) if family == FORECAST_FAMILY else {}
+    found: dict[str, FloatArray] = {}
+    if family == FORECAST_FAMILY:
+        # Not the states themselves: a forecast knows neither the final parameters nor the start.
+        found |= _forecasts(states.runs, states.params, states.previous)
     lineage = states.runs["lineage_id"].to_pylist()
     # ids are hashes: the studies take the first lineages in their order, and these are among them
     chosen = np.flatnonzero([key_of(name) < share * 2**64 for name in lineage])
@@ -164,16 +167,17 @@ def _measures(
     return found
 
 
-def _forecasts(states: StateTable) -> Mapping[str, FloatArray]:
+def _forecasts(
+    runs: pa.Table, params: FloatArray, previous: FloatArray
+) -> Mapping[str, FloatArray]:
     """Return what theory forecasts of each state towards its run's criterion."""
     names = {name: name for name in ("lr", "momentum", "optimizer", "batch_size", "n_examples")}
     names |= {"target": "epsilon", "horizon": "max_epochs"}
-    columns = {
-        name: states.runs[column].to_numpy(zero_copy_only=False) for name, column in names.items()
-    }
-    architecture = states.runs["architecture"].to_numpy(zero_copy_only=False)
-    params, previous = (values.astype("float64") for values in (states.params, states.previous))
-    return linearised_forecasts(params, previous, architecture, training_of(columns))
+    columns = {name: runs[column].to_numpy(zero_copy_only=False) for name, column in names.items()}
+    architecture = runs["architecture"].to_numpy(zero_copy_only=False)
+    return linearised_forecasts(
+        params.astype(np.float64), previous.astype(np.float64), architecture, training_of(columns)
+    )
 
 
 def _dictionary(wanted: str | tuple[str, ...]) -> list[dict[str, str | bool]]:

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from epochs_left.config import parse_settings, root_seed_of
-from epochs_left.errors import UsageError
-from epochs_left.parallel import require_dask
 from epochs_left.schema import OUTCOMES
 from epochs_left.simulation.devices import check_device, require_device
 from epochs_left.simulation.runner import CHUNK_RUNS, Execution, simulate_family
-from epochs_left.stages._command import positive, progress_of, say, stage_parser
+from epochs_left.stages._command import (
+    add_backend_options,
+    check_backend,
+    positive,
+    progress_of,
+    say,
+    stage_parser,
+)
 from epochs_left.stages._paths import RUNS, WORK
 from epochs_left.storage.params import PARAMS, load_params
 from epochs_left.workloads import WORKLOADS
@@ -33,15 +38,7 @@ def main() -> None:
         default="cpu",
         help="where networks train: cpu, cuda, cuda:1 (cpu); the neuron knows no cuda",
     )
-    parser.add_argument(
-        "--backend",
-        choices=("loky", "dask"),
-        default="loky",
-        help="processes of this machine, or the workers of a dask cluster; no byte depends on it",
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of the dask cluster, e.g. tcp://host:8786"
-    )
+    add_backend_options(parser)
     arguments = parser.parse_args()
     workload = WORKLOADS[arguments.family]
     check_backend(arguments.backend, arguments.scheduler)
@@ -75,15 +72,3 @@ def summary(family: str, manifest: Mapping[str, Any]) -> str:
         f"{family}: {manifest['n_runs']:,} runs ({ends}), {manifest['n_rows']:,} rows, "
         f"{manifest['bytes'] / 1e6:,.2f} MB in {RUNS / family}"
     )
-
-
-def check_backend(backend: str, scheduler: str | None) -> None:
-    """Raise UsageError unless the options that say where to train agree and can be met."""
-    if backend == "dask" and not scheduler:
-        raise UsageError("--backend dask without a scheduler; add --scheduler tcp://host:8786")
-    if backend != "dask" and scheduler is not None:
-        raise UsageError(
-            f"--scheduler {scheduler} with --backend {backend}, which has none; add --backend dask"
-        )
-    if backend == "dask":
-        require_dask()

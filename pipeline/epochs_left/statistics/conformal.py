@@ -25,6 +25,10 @@ from epochs_left.arrays import FloatArray, Labels
 #: Levels at which offsets are kept: percents, and the two that people ask for above .99.
 LEVELS: tuple[float, ...] = (*(percent / 100 for percent in range(1, 100)), 0.995, 0.999)
 
+#: Half widths are at least this, on the log(1 + R) scale: quantile regression may call some rows
+#: certain, and no run ends within less than 1 % of a prediction because of that.
+MIN_HALF_WIDTH = 0.01
+
 Offsets = tuple[FloatArray, FloatArray, FloatArray]
 
 
@@ -83,6 +87,25 @@ def offsets_at(level: float, offsets: Offsets) -> tuple[float, float]:
     if index == len(levels):
         return -np.inf, np.inf
     return float(lower[index]), float(upper[index])
+
+
+def centre_and_half_width(quantiles: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what adaptive intervals are counted in.
+
+    Parameters
+    ----------
+    quantiles
+        Two quantiles of the residual of each row, shape ``(n, 2)``. Quantile regression may cross
+        them: the smaller is the lower one.
+
+    Returns
+    -------
+    Centre and half width between them, each of shape ``(n,)``, the latter at least
+    ``MIN_HALF_WIDTH``. An adaptive interval is centre + offset * half width.
+    """
+    values = np.asarray(quantiles, dtype=np.float64)
+    lower, upper = values.min(axis=1), values.max(axis=1)
+    return (lower + upper) / 2, np.maximum((upper - lower) / 2, MIN_HALF_WIDTH)
 
 
 def _group_mass(group: Labels, weight: FloatArray | None) -> tuple[FloatArray, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from epochs_left.errors import InputOutputError, IntegrityError
@@ -108,8 +109,17 @@ def write_table(path: Path, batches: Iterable[pa.Table]) -> int:
     return rows
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_table(
+    path: Path, columns: list[str] | None = None, rows: pc.Expression | None = None
+) -> pa.Table:
     """Return a Parquet table of ours, page checksums verified.
+
+    Parameters
+    ----------
+    columns
+        Columns to read; all if None.
+    rows
+        Which rows; the others are dropped as they are read.
 
     Raises
     ------
@@ -119,7 +129,27 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         If it is damaged.
     """
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+        return pq.read_table(path, columns=columns, filters=rows, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise _missing(path, error) from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _damaged(path, error) from error
+
+
+def table_parts(path: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Yield the row groups of a Parquet table of ours: what `write_table` was given, in order.
+
+    Raises
+    ------
+    InputOutputError
+        If the file is missing.
+    IntegrityError
+        If it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number, columns=columns)
     except FileNotFoundError as error:
         raise _missing(path, error) from error
     except (OSError, pa.ArrowInvalid) as error:

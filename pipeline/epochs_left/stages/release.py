@@ -1,0 +1,59 @@
+"""Stage release: pack the predictor of a full-size run into the package, with its model card.
+
+It is no part of ``dvc repro``: ``make full`` runs it, git keeps what it writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from epochs_left.errors import DataError
+from epochs_left.reporting.model_card import CardFacts, model_card
+from epochs_left.stages._command import sole_writer, stage_parser
+from epochs_left.stages._paths import MODELS, RESULTS
+from epochs_left.stages.profile import ELAPSED
+from epochs_left.storage.atomic import write_bytes_atomically
+from epochs_left.storage.bundles import Bundle, load_bundle, save_bundle
+from epochs_left.storage.released import CARD, MAX_BYTES, RELEASED, RELEASED_ID
+from epochs_left.storage.tables import read_json
+
+#: The bundle that is packed: the one that serves any family and any target.
+PACKED = MODELS / "pooled" / "causal"
+#: Results that the card shows, of the full profile and of the default one.
+_RESULTS = ("pooled_locked.json", "held_out_families.json")
+
+
+def main() -> None:
+    """Read a workspace's bundle and results and this checkout's results, check, write."""
+    parser = stage_parser(__doc__)
+    parser.add_argument("profile", nargs="?", default="full", help="the profile that made it")
+    arguments = parser.parse_args()
+    workspace = Path("build") / arguments.profile
+    bundle = load_bundle(workspace / PACKED)
+    facts = CardFacts(
+        command=f"make {arguments.profile}",
+        hours=read_json(workspace / ELAPSED)["seconds"] / 3600,
+        results=_results(workspace),
+        default_results=_results(Path()),
+    )
+    _require_size(bundle)
+    manifest = replace(bundle.manifest, bundle_id=RELEASED_ID)
+    with sole_writer("release", RELEASED, CARD):
+        save_bundle(RELEASED, manifest, bundle.files)
+        write_bytes_atomically(CARD, model_card(asdict(manifest), facts).encode())
+    print(f"released: {RELEASED}, card: {CARD}")  # noqa: T201
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    return {Path(name).stem: read_json(folder / RESULTS / name) for name in _RESULTS}
+
+
+def _require_size(bundle: Bundle) -> None:
+    size = sum(map(len, bundle.files.values()))
+    if size > MAX_BYTES:
+        raise DataError(
+            f"expected a bundle of at most {MAX_BYTES:,} bytes, got {size:,}; "
+            "fit fewer or smaller trees in `pool`"
+        )
