@@ -17,8 +17,9 @@ reproduce: $(VENV)/pipeline  ## Run the default pipeline and print where the rep
 smoke: $(VENV)/pipeline  ## Run the whole pipeline with tiny parameters, in build/smoke.
 	python -m epochs_left.stages profile smoke
 
-full: $(VENV)/pipeline  ## Run the pipeline at full size, in build/full. Hours.
+full: $(VENV)/pipeline  ## Run the pipeline at full size, in build/full, and pack the predictor. Hours.
 	python -m epochs_left.stages profile full
+	python -m epochs_left.stages release full
 
 test: $(VENV)/test lint  ## Run linters, type checks, import rules and the test suite.
 	pytest -n 2 --dist worksteal
@@ -34,11 +35,11 @@ clean:  ## Remove the environment and build/.
 
 # torch comes as the CPU build: constraints.txt pins it, and every other version that was tested.
 $(VENV)/pipeline: pyproject.toml constraints.txt | $(VENV)/created
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,survival]'
 	touch $@
 
 $(VENV)/test: $(VENV)/pipeline
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,survival,test]'
 	touch $@
 
 $(VENV)/created:

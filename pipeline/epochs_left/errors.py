@@ -24,9 +24,19 @@ class UsageError(EpochsLeftError):
 
 
 class DataError(EpochsLeftError):
-    """Input data that cannot be used as they are."""
+    """Input data that cannot be used as they are.
+
+    Parameters
+    ----------
+    column, row
+        Name of the column and number of the row of a log, from 1, where one is to blame.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, column: str | None = None, row: int | None = None) -> None:
+        super().__init__(message)
+        self.column, self.row = column, row
 
 
 class ModelError(EpochsLeftError):

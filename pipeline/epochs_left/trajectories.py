@@ -153,6 +153,8 @@ def pad(values: FloatArray | IntArray, lengths: IntArray, *, fill: float = np.na
     Array of shape ``(R, max(lengths), ...)`` in float64.
     """
     n_epochs = int(lengths.max(initial=0))
+    if n_epochs * lengths.size == len(values):
+        return np.array(values, dtype=np.float64).reshape(lengths.size, n_epochs, *values.shape[1:])
     padded = np.full((lengths.size, n_epochs, *values.shape[1:]), fill, dtype=np.float64)
     padded[np.arange(n_epochs)[None, :] < lengths[:, None]] = values
     return padded

@@ -11,6 +11,8 @@ import pandas as pd
 
 from epochs_left.config import EvaluateSettings, parse_settings
 from epochs_left.evaluation.context import FamilyContext
+from epochs_left.regressors import REGRESSORS
+from epochs_left.schema import View
 from epochs_left.storage.params import load_params
 
 SETTINGS = load_params(Path(__file__).parents[2] / "pipeline" / "params.yaml")["evaluate"]
@@ -37,7 +39,14 @@ def context(
         features_folder=nowhere,
         models_folder=nowhere,
     )
-    vars(built).update(read)  # where cached properties keep their values
+    # All are fitted, though there is no bundle to see.
+    fitted = [
+        (name, view)
+        for view in View
+        for name in regressors
+        if name in set(REGRESSORS) and view in REGRESSORS[name].views
+    ]
+    vars(built).update({"models": fitted, **read})  # where cached properties keep their values
     return built
 
 
@@ -66,6 +75,7 @@ def rows(
             "lineage_id": [f"l{number:04}" for number in lineage],
             "epoch": epoch,
             "remaining": np.round(np.expm1(log_remaining)),
+            "observed": np.round(np.expm1(log_remaining)),
             "shared": rng.normal(size=n_lineages)[lineage],
             "own": rng.normal(size=run.size),
         }

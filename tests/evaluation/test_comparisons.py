@@ -14,8 +14,9 @@ from scipy.stats import norm
 from sklearn.metrics import r2_score
 from statsmodels.stats.multitest import multipletests
 
-from epochs_left.evaluation.comparisons import ALPHA, comparisons, fold_errors, run_densities
+from epochs_left.evaluation.comparisons import comparisons, run_densities
 from epochs_left.evaluation.held_out import held_out
+from epochs_left.evaluation.paired_tests import ALPHA, fold_errors
 from epochs_left.regressors import REGRESSORS
 from epochs_left.schema import View
 
@@ -84,7 +85,7 @@ def test_equal_models_are_seldom_told_apart() -> None:
 def test_rows_of_a_fold_weigh_by_run() -> None:
     frame = frame_of(1)
     rows = held_out(context_of(frame))
-    found = fold_errors(rows, ("linear", View.CAUSAL))
+    found = fold_errors(rows, rows.predicted(("linear", View.CAUSAL)))
     squares = (np.log1p(frame["linear-causal"]) - np.log1p(frame["remaining"])) ** 2
     for fold, value in enumerate(found):
         inside = frame["fold"] == fold
@@ -95,7 +96,9 @@ def test_rows_of_a_fold_weigh_by_run() -> None:
 def test_the_t_test_is_the_corrected_one_in_lineages(entries: list[dict[str, Any]]) -> None:
     found = pair(entries, "log_linear", "linear")
     rows = held_out(context_of(frame_of(0)))
-    errors = [fold_errors(rows, (name, View.CAUSAL)) for name in ("log_linear", "linear")]
+    errors = [
+        fold_errors(rows, rows.predicted((name, View.CAUSAL))) for name in ("log_linear", "linear")
+    ]
     difference = errors[0] - errors[1]
     error = np.std(difference, ddof=1) * np.sqrt(1 / 5 + 6 / 24)  # 30 lineages, 5 folds
     test = found["squared_error"]

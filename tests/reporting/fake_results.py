@@ -60,6 +60,8 @@ def fake_results(seed: int = 0, *, n_rows: int = 4000, n_plane: int = 121) -> di
         "predictions.parquet": _predictions(rng, n_rows),
         "error_by_epoch.json": _error_by_epoch(),
         "convergence.json": _convergence(),
+        "beats_baselines.json": _beaten(),
+        "held_out_families.json": _held_out(),
         "importance.json": _importance(),
         "parameter_plane.parquet": _plane(rng, n_plane),
         "parameter_plane.json": {
@@ -231,6 +233,34 @@ def _convergence() -> dict[str, Any]:
             for p in bins
         ],
     }  # fmt: skip
+
+
+def _beaten() -> dict[str, Any]:
+    rules = {"exponential_fit": ("Exponential fit", 0.004), "theory": ("Closed form", 0.21)}
+    entries = [
+        {
+            "baseline": name, "title": title, "r2_gain": 0.3 - p,
+            "squared_error": {"p_holm": p, "difference": -0.4}, "beaten": p < 0.05,
+        }
+        for name, (title, p) in rules.items()
+    ]  # fmt: skip
+    return {
+        "model": "xgboost", "title": "Gradient boosting", "split": "by lineage", "scale": "log",
+        "weighting": "run", "n_rows": 8123, "n_runs": 1234, "n_lineages": 411,
+        "all_beaten": False, "baselines": entries,
+    }  # fmt: skip
+
+
+def _held_out() -> list[dict[str, Any]]:
+    return [
+        {
+            "family": family, "level": 0.9, "r2": r2, "median_relative_error": 0.4,
+            "coverage": coverage, "log_width": 3.9, "auc": 0.83, "share_unlike": 1.0,
+            "share_unlike_features": 0.4, "n_rows": 900, "n_runs": 120, "n_lineages": 40,
+            "answers": [], "in_family": {"r2": r2 + 0.3, "coverage": 0.91},
+        }
+        for family, r2, coverage in (("neuron", 0.5, 0.79), ("mlp", 0.4, 0.97))
+    ]  # fmt: skip
 
 
 def _importance() -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ from epochs_left.statistics.scores import (
     mean,
     mean_sums,
     relative_error,
-    reliability,
     weighted_median,
 )
 
@@ -133,25 +132,6 @@ def test_auc_equals_scikit_learn_with_ties_and_weights(seed: int) -> None:
 
 def test_auc_of_one_outcome_is_undefined() -> None:
     assert np.isnan(auc(np.ones(5, dtype=bool), np.linspace(0, 1, 5)))
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_reliability_counts_every_row_once(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    probability = np.append(rng.beta(0.3, 0.3, size=500), [0.0, 0.1, 0.5, 1.0])
-    outcome = rng.uniform(size=probability.size) < probability
-    bins = reliability(outcome, probability)
-    assert sum(entry["n"] for entry in bins) == probability.size
-    hits = sum(entry["observed"] * entry["n"] for entry in bins)
-    assert hits == pytest.approx(outcome.sum())
-    predicted = sum(entry["predicted"] * entry["n"] for entry in bins)
-    assert predicted == pytest.approx(probability.sum())
-
-
-def test_reliability_leaves_empty_bins_out() -> None:
-    bins = reliability(np.array([False, True, True]), np.array([0.05, 0.95, 0.97]))
-    assert [entry["n"] for entry in bins] == [1, 2]
-    assert [entry["observed"] for entry in bins] == [0.0, 1.0]
 
 
 def test_landmark_takes_one_row_of_each_run_that_got_there() -> None:

@@ -78,7 +78,7 @@ def _models(context: FamilyContext, rows: HeldOut, found: Ceiling) -> list[dict[
             n_replicates=context.settings.bootstrap_replicates,
             rng=context.rng("ceiling"),
         )["r2"]
-        for name in context.regressors
+        for name in context.models_of(View.CAUSAL)
     }
     return [
         {

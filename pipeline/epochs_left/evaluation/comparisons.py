@@ -12,23 +12,19 @@ from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.evaluation.held_out import HeldOut, held_out
+from epochs_left.evaluation.paired_tests import ALPHA, add_holm, fold_errors, resampled_t
 from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
 from epochs_left.statistics.comparisons import (
     LOG_JACOBIANS,
-    corrected_resampled_t,
     gaussian_log_density,
-    holm,
     vuong,
 )
 from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import SUMS, SumStatistic, r2
 
 Pair = tuple[int, int]
-#: Level of the tests, family-wise over the pairs of a view.
-ALPHA = 0.05
-_REPEATS = 1  # of the folds that `fit` makes
 
 
 @result("comparisons.json")
@@ -47,16 +43,16 @@ def comparisons(context: FamilyContext) -> list[dict[str, Any]]:
 def _of_view(context: FamilyContext, rows: HeldOut, view: View) -> list[dict[str, Any]]:
     keys = [(name, view) for name in context.models_of(view)]
     pairs = list(combinations(range(len(keys)), 2))
-    errors = [fold_errors(rows, key) for key in keys]
+    errors = [fold_errors(rows, rows.predicted(key)) for key in keys]
     densities = [run_densities(context, rows, key) for key in keys]
     gains = _r2_differences(context, rows, keys, pairs)
-    tests = [_resampled_t(rows, errors[a] - errors[b]) for a, b in pairs]
+    tests = [resampled_t(rows, errors[a] - errors[b]) for a, b in pairs]
     by_run, by_lineage = (
         [_vuong(cluster, densities[a], densities[b]) for a, b in pairs]
         for cluster in (rows.run, rows.lineage)
     )
     for family in (tests, by_run, by_lineage):
-        _adjust(family)
+        add_holm(family)
     return [
         {
             "view": view.value,
@@ -73,14 +69,6 @@ def _of_view(context: FamilyContext, rows: HeldOut, view: View) -> list[dict[str
             pairs, tests, gains, by_run, by_lineage, strict=True
         )
     ]
-
-
-def fold_errors(rows: HeldOut, key: ModelKey) -> FloatArray:
-    """Return the run-weighted squared error of log(1 + R) of each fold, shape ``(J,)``."""
-    error = np.log1p(rows.predicted(key)) - np.log1p(rows.remaining)
-    fold = rows.rows["fold"].to_numpy()
-    mass = np.bincount(fold, weights=rows.weight)
-    return np.asarray(np.bincount(fold, weights=rows.weight * error**2) / mass)
 
 
 def run_densities(context: FamilyContext, rows: HeldOut, key: ModelKey) -> FloatArray | None:
@@ -123,23 +111,6 @@ def _difference(a: int, b: int) -> SumStatistic:
     return lambda sums: r2(sums[..., first]) - r2(sums[..., second])
 
 
-def _resampled_t(rows: HeldOut, differences: FloatArray) -> dict[str, Any]:
-    n_lineages, n_folds = int(rows.lineage.max()) + 1, differences.size // _REPEATS
-    n_test = n_lineages / n_folds
-    test = corrected_resampled_t(differences, n_lineages - n_test, n_test)
-    return {
-        "test": "Nadeau-Bengio corrected resampled t",
-        "difference": test.mean,
-        "standard_error": test.standard_error,
-        "t": finite(test.t),
-        "degrees_of_freedom": test.degrees_of_freedom,
-        "n_folds": n_folds,
-        "n_repeats": _REPEATS,
-        "n_differences": differences.size,
-        "p_value": test.p_value,
-    }
-
-
 def _vuong(
     cluster: IntArray, first: FloatArray | None, second: FloatArray | None
 ) -> dict[str, Any] | None:
@@ -153,14 +124,6 @@ def _vuong(
         "n_clusters": test.n_clusters,
         "p_value": test.p_value,
     }
-
-
-def _adjust(tests: Sequence[dict[str, Any] | None]) -> None:
-    """Add Holm's adjusted p-value to each test; those that could not be made do not count."""
-    made = [test for test in tests if test is not None]
-    adjusted = holm(np.array([test["p_value"] for test in made]))
-    for test, p_value in zip(made, adjusted.tolist(), strict=True):
-        test["p_holm"] = p_value
 
 
 def _better(test: dict[str, Any], first: str, second: str) -> str | None:

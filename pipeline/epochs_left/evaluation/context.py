@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from epochs_left.arrays import BoolArray
+from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.config import EvaluateSettings
 from epochs_left.dynamics.criterion import Criterion
 from epochs_left.prediction.predictor import Forecast, Predictor, predictor_of
@@ -75,8 +75,14 @@ class FamilyContext:
     @cached_property
     def examples(self) -> pd.DataFrame:
         """The rows of examples.parquet towards the runs' own criterion."""
-        frame: pd.DataFrame = read_table(self._features / "examples.parquet").to_pandas()
+        frame = self.every_example
         return frame[frame["target_kind"] == TargetKind.EPSILON.value].reset_index(drop=True)
+
+    @cached_property
+    def every_example(self) -> pd.DataFrame:
+        """The rows of examples.parquet, towards targets of every kind."""
+        frame: pd.DataFrame = read_table(self._features / "examples.parquet").to_pandas()
+        return frame
 
     @cached_property
     def locked(self) -> pd.DataFrame:
@@ -120,12 +126,16 @@ class FamilyContext:
 
     @cached_property
     def models(self) -> list[ModelKey]:
-        """Every fitted (regressor, view); baselines in the causal one alone."""
+        """Every fitted (regressor, view); baselines in the causal one alone.
+
+        A regressor of given features has no bundle for a family that these say nothing about.
+        """
         return [
             (name, view)
             for view in View
             for name in self.regressors
             if view in self.spec(name).views
+            and (self.spec(name).columns is None or self._bundle(name, view).is_dir())
         ]
 
     def models_of(self, view: View) -> list[str]:
@@ -141,7 +151,7 @@ class FamilyContext:
         """The loaded bundles, by model."""
         return {
             (name, view): predictor_of(
-                load_bundle(self._fitted(name) / f"{self.family}-{view.value}"),
+                load_bundle(self._bundle(name, view)),
                 level=LEVEL,
                 jobs=1,
                 views=(View.CAUSAL, View.ORACLE),
@@ -156,10 +166,15 @@ class FamilyContext:
 
     def forecast(self, key: ModelKey, rows: pd.DataFrame) -> Forecast:
         """Predict rows of examples with every input known."""
-        predictor = self.predictors[key]
-        X = rows[list(predictor.manifest.features)].to_numpy(np.float32)
-        everything = np.ones(len(rows), dtype=np.bool_)
-        return predictor.forecast(X, rows["epoch"].to_numpy(float), everything, ~everything)
+        X, everything = self.features(key, rows), np.ones(len(rows), dtype=np.bool_)
+        elapsed = rows["epoch"].to_numpy(float)
+        return self.predictors[key].forecast(X, elapsed, everything, ~everything)
+
+    def features(self, key: ModelKey, rows: pd.DataFrame) -> FloatArray:
+        """Return what a model sees of rows of examples, shape ``(n, p)``, float32."""
+        names = list(self.predictors[key].manifest.features)
+        X: FloatArray = rows[names].to_numpy(np.float32)
+        return X
 
     @cached_property
     def out_of_fold(self) -> pd.DataFrame:
@@ -182,6 +197,9 @@ class FamilyContext:
     def _fitted(self, name: str) -> Path:
         return self.models_folder / self.spec(name).folder
 
+    def _bundle(self, name: str, view: View) -> Path:
+        return self._fitted(name) / f"{self.family}-{view.value}"
+
     def _predictions(self, name: str, view: View) -> pd.DataFrame:
         path = self._fitted(name) / "out_of_fold.parquet"
         table: pd.DataFrame = read_table(path).to_pandas()
@@ -197,7 +215,7 @@ class FamilyContext:
         """Return the regressor of a view with the smallest grouped error on the log scale."""
         table = self.out_of_fold[self.out_of_fold["split"] == "by lineage"]
         truth = np.log1p(table["remaining"].to_numpy(float))
-        candidates = [name for name in self.regressors if not self.spec(name).baseline]
+        candidates = [name for name in self.models_of(view) if not self.spec(name).baseline]
         errors = {
             name: float(np.mean((np.log1p(table[f"{name}-{view.value}"]) - truth) ** 2))
             for name in candidates
@@ -236,6 +254,14 @@ class EvaluationContext:
         """Out-of-fold predictions of the predictor of any target; None without one."""
         path = self.models_folder / "pooled" / "out_of_fold.parquet"
         return read_table(path).to_pandas() if path.exists() else None
+
+    @cached_property
+    def pooled_predictor(self) -> Predictor | None:
+        """The predictor of any target; None without one."""
+        folder = self.models_folder / "pooled" / "causal"
+        if not folder.is_dir():
+            return None
+        return predictor_of(load_bundle(folder), level=LEVEL, jobs=1)
 
     def rng(self, result: str) -> np.random.Generator:
         """Return the generator of one result's bootstrap: the same whatever else is computed."""

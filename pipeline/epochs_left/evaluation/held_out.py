@@ -50,8 +50,12 @@ class HeldOut:
 
     def log_error_sums(self, key: ModelKey) -> FloatArray:
         """Return `scores.error_sums` of log(1 + R) by lineage, run-weighted."""
-        predicted = np.log1p(self.predicted(key))
-        return error_sums(np.log1p(self.remaining), predicted, self.lineage, self.weight)
+        return self.log_error_sums_of(self.predicted(key))
+
+    def log_error_sums_of(self, predicted: FloatArray) -> FloatArray:
+        """Return the same of predicted epochs, shape ``(n,)``."""
+        actual = np.log1p(self.remaining)
+        return error_sums(actual, np.log1p(predicted), self.lineage, self.weight)
 
     def described(self, scale: str = "log") -> dict[str, Any]:
         """Return what every figure names: split, scale, weighting, and what it rests on."""

@@ -24,13 +24,13 @@ def importance(context: FamilyContext) -> list[dict[str, Any]]:
     """Return the drop in run-weighted R^2 of log epochs when a feature group is shuffled.
 
     Features of a group are shuffled together: they carry the same information, and shuffling one
-    alone would let the others stand in for it. For the best causal regressor, in both views.
+    alone would let the others stand in for it. For the best regressor of each view.
     """
     rows = context.locked[locked_rows(context)]
     if rows.empty:  # a family so small that no lineage is locked
         return []
     return [
-        entry for view in View for entry in _of_model(context, (context.best_causal, view), rows)
+        entry for view in View for entry in _of_model(context, (context.best(view), view), rows)
     ]
 
 

@@ -81,7 +81,7 @@ def _unlike_pairs(values: FloatArray) -> float:
 def _scored_models(context: FamilyContext) -> list[ModelKey]:
     """Return the best model of each view, and the baselines."""
     best = [(context.best(view), view) for view in View]
-    baselines = [name for name in context.regressors if context.spec(name).baseline]
+    baselines = [name for name in context.models_of(View.CAUSAL) if context.spec(name).baseline]
     return [*best, *((name, View.CAUSAL) for name in baselines)]
 
 

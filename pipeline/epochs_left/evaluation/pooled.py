@@ -34,12 +34,13 @@ def pooled(context: EvaluationContext) -> list[dict[str, Any]]:
     if table is None:
         return []
     return [
-        {**dict(zip(_KEYS, map(str, names), strict=True)), **_scores(context, rows)}
+        {**dict(zip(_KEYS, map(str, names), strict=True)), **scores_of(context, rows)}
         for names, rows in table.groupby(_KEYS)
     ]
 
 
-def _scores(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
+def scores_of(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
+    """Return R^2, median relative error and AUC of predictions of one kind."""
     drawn = rows[rows["sampled"]]
     reached = drawn[drawn["converged"]]
     return {

@@ -49,7 +49,9 @@ def study_spec(name: str = REGRESSOR) -> RegressorSpec:
     would explain 80 % of the variance instead of 27 %.
     """
     spec = REGRESSORS[name]
-    return replace(spec, scale="log", build=lambda seed: _smaller(spec.build(seed)))
+    return replace(
+        spec, scale="log", candidates=(), build=lambda seed: _smaller(spec.build(seed))
+    )
 
 
 def _smaller(model: RegressorMixin) -> RegressorMixin:
@@ -93,6 +95,7 @@ def examples_of_rows(rows: pd.DataFrame, names: Sequence[str]) -> Examples:
         X=rows[list(names)].to_numpy(np.float32),
         elapsed=rows["epoch"].to_numpy(float),
         remaining=rows["remaining"].to_numpy(float),
+        observed=rows["observed"].to_numpy(float),
         converged=rows["converged"].to_numpy(),
         sampled=rows["sampled"].to_numpy(),
         run=np.unique(rows["run_id"], return_inverse=True)[1],

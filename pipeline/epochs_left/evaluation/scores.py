@@ -222,48 +222,57 @@ def _interval_entries(context: FamilyContext) -> Iterator[Entry]:
 
     An interval that is right on average can be wrong in every part.
     """
-    use = locked_rows(context)
-    locked = Scored(
-        split="locked test",
-        rows=context.locked[use],
-        predicted={key: context.forecasts[key].remaining[use] for key in context.models},
-    )
-    for scope, mask in scopes(context.family, locked.rows).items():
+    rows = context.locked[locked_rows(context)]
+    values = _interval_values(context, rows)
+    for scope, mask in scopes(context.family, rows).items():
         if mask.any():
-            yield from _scope_intervals(context, _restricted(locked, mask), scope)
+            of_scope = {label: found[mask] for label, found in values.items()}
+            yield from _scope_intervals(context, rows[mask], of_scope, scope)
 
 
-def _scope_intervals(context: FamilyContext, scored: Scored, scope: str) -> Iterator[Entry]:
-    """Score the intervals of all models from the same bootstrap replicates."""
-    lineage = cluster_codes(scored.rows["lineage_id"].to_numpy(str))
-    weight = _weightings(scored.rows)["run"]
-    labels, sums = [], []
-    for key in context.models:
-        for level in LEVELS:
-            for metric, values in _interval_values(context, key, scored, level).items():
-                labels.append((key, level, metric))
-                sums.append(mean_sums(values, lineage, weight))
-    estimates = bootstrap_sums(
-        np.concatenate(sums, axis=1),
-        {str(i): _at(i, mean, sums[i].shape[1]) for i in range(len(labels))},
-        n_replicates=context.settings.bootstrap_replicates,
-        rng=context.rng("intervals"),
-    )
-    for i, (key, level, metric) in enumerate(labels):
-        what = Score(scope=scope, scale="log", weighting="run", metric=metric, level=level)
-        yield _entry(context, scored, key, what, estimates[str(i)])
+_IntervalLabel = tuple[ModelKey, float, str]
 
 
 def _interval_values(
-    context: FamilyContext, key: ModelKey, scored: Scored, level: float
-) -> dict[str, FloatArray]:
-    predicted = scored.predicted[key]
-    everything = np.ones(predicted.size, dtype=np.bool_)
-    lower, upper = (
-        context.predictors[key].at_level(level).interval(predicted, everything, ~everything)
+    context: FamilyContext, rows: pd.DataFrame
+) -> dict[_IntervalLabel, FloatArray]:
+    """Return whether each row is covered, and its width, by model and level."""
+    use = locked_rows(context)
+    actual = rows["remaining"].to_numpy(float)
+    everything = np.ones(len(rows), dtype=np.bool_)
+    values: dict[_IntervalLabel, FloatArray] = {}
+    for key in context.models:
+        predictor, predicted = context.predictors[key], context.forecasts[key].remaining[use]
+        spread = predictor.spread(context.features(key, rows), everything)
+        for level in LEVELS:
+            lower, upper = predictor.at_level(level).interval(
+                predicted, spread, everything, ~everything
+            )
+            values[key, level, "coverage"] = covered(actual, lower, upper)
+            values[key, level, "width"] = log_width(lower, upper)
+    return values
+
+
+def _scope_intervals(
+    context: FamilyContext,
+    rows: pd.DataFrame,
+    values: Mapping[_IntervalLabel, FloatArray],
+    scope: str,
+) -> Iterator[Entry]:
+    """Score the intervals of all models from the same bootstrap replicates."""
+    lineage = cluster_codes(rows["lineage_id"].to_numpy(str))
+    weight = _weightings(rows)["run"]
+    sums = [mean_sums(found, lineage, weight) for found in values.values()]
+    estimates = bootstrap_sums(
+        np.concatenate(sums, axis=1),
+        {str(i): _at(i, mean, sums[i].shape[1]) for i in range(len(sums))},
+        n_replicates=context.settings.bootstrap_replicates,
+        rng=context.rng("intervals"),
     )
-    actual = scored.rows["remaining"].to_numpy(float)
-    return {"coverage": covered(actual, lower, upper), "width": log_width(lower, upper)}
+    scored = Scored(split="locked test", rows=rows, predicted={})
+    for i, (key, level, metric) in enumerate(values):
+        what = Score(scope=scope, scale="log", weighting="run", metric=metric, level=level)
+        yield _entry(context, scored, key, what, estimates[str(i)])
 
 
 def _entry(

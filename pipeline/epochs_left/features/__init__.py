@@ -118,12 +118,14 @@ def compute_features(
     for group in groups:
         if wanted is not None and not wanted & set(group.units):
             continue
-        missing = _missing(group, runs)
+        hidden = padding | _missing(group, runs)
+        is_hidden = hidden.any()
         for name, values in _values(group, runs).items():
             if wanted is not None and name not in wanted:
                 continue
             column = np.broadcast_to(values, shape).astype(np.float32)
-            column[padding | missing] = np.nan
+            if is_hidden:
+                column[hidden] = np.nan
             features[name] = column
     return features
 

@@ -33,6 +33,7 @@ loss; `plateau`, that of its curve |
 | plateau | 1 | share of the initial excess over the lowest loss; NaN for a loss |
 | epoch | epochs | t, passes done |
 | remaining | epochs | R, epochs from t to the target; null if it was not reached |
+| observed | epochs | epochs from t to the target or to the cap; null if it diverged or got stuck |
 | converged | bool | the run reached the target |
 | locked | bool | the lineage belongs to the locked test set, which `evaluate` alone opens |
 | sampled | bool | the row belongs to the even draw of epochs, which scores are computed on |

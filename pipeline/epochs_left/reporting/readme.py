@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from epochs_left.errors import DataError
 from epochs_left.regressors import REGRESSORS
+from epochs_left.reporting.markdown import table
 from epochs_left.schema import View
 
 Entry = Mapping[str, Any]
@@ -47,7 +48,7 @@ def score_table(metrics: Mapping[str, Any]) -> str:
             -metrics["by lineage"][f"{name}-{View.CAUSAL.value}"],
         ),
     )
-    return _table(
+    return table(
         ["model, causal view", *_SPLITS],
         (
             [_title(name), *(f"{metrics[split][f'{name}-causal']:.3f}" for split in _SPLITS)]
@@ -59,7 +60,7 @@ def score_table(metrics: Mapping[str, Any]) -> str:
 def family_table(results: Mapping[str, Entry]) -> str:
     """Return R^2 of gradient boosting by family, with intervals, and the ceiling."""
     header = ["family", "converged runs", "causal", "row-wise", "oracle", "row-wise"]
-    return _table(
+    return table(
         [*header, "ceiling of the causal view"],
         (_family_row(family, found) for family, found in results.items()),
     )
@@ -98,15 +99,10 @@ def _title(name: str) -> str:
     return f"{spec.title} (baseline)" if spec.baseline else spec.title
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace(" --- ", "---") for line in lines)
-
-
-def _replaced(page: str, name: str, table: str) -> str:
+def _replaced(page: str, name: str, rows: str) -> str:
     mark = f"<!-- {name} -->\n"
     before, found, after = page.partition(mark)
     if not found:
         raise DataError(f"expected the line {mark.strip()!r} before a table, got none; put it back")
     rest = after.partition("\n\n")[2]
-    return f"{before}{mark}{table}\n\n{rest}"
+    return f"{before}{mark}{rows}\n\n{rest}"

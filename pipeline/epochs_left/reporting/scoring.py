@@ -25,6 +25,10 @@ SPLIT_LEGEND = legend(*SPLITS)
 VIEWS = (("oracle", "End point known"), ("causal", "Past alone"))
 
 
+#: Families in the order of their size; the first is the one that the other sections show.
+FAMILIES = ("neuron", "mlp", "resnet", "char_lm")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """One entry of scores.json."""
@@ -42,6 +46,11 @@ class Score:
     level: float | None
     n_runs: int
     n_lineages: int
+
+
+def of_family(results: Results, name: str) -> Results:
+    """Return the results of one family under their plain names."""
+    return results if name == FAMILIES[0] else results.below(name)
 
 
 def read_scores(results: Results) -> list[Score]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from sklearn.calibration import calibration_curve
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, Labels
 
@@ -173,24 +172,6 @@ def auc(
     wins = (positive * below).sum(axis=-1)
     defined = np.divide(wins, pairs, out=np.full(np.shape(pairs), np.nan), where=pairs > 0)
     return np.asarray(defined)
-
-
-def reliability(
-    outcome: BoolArray, probability: FloatArray, n_bins: int = 10
-) -> list[dict[str, float]]:
-    """Return predicted against observed frequency in bins of equal width, empty bins left out.
-
-    Returns
-    -------
-    A list of ``{"predicted", "observed", "n"}``, by increasing prediction.
-    """
-    observed, predicted = calibration_curve(outcome, probability, n_bins=n_bins)
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
-    sizes = np.bincount(np.searchsorted(edges[1:-1], probability), minlength=n_bins)
-    return [
-        {"predicted": float(p), "observed": float(o), "n": int(n)}
-        for p, o, n in zip(predicted, observed, sizes[sizes > 0], strict=True)
-    ]
 
 
 def landmark_rows(run: Labels, epoch: IntArray, at: int) -> IntArray:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+
+from epochs_left.errors import DataError
+
+#: Takes what is wrong with a row that cannot be parsed; the row is then read as missing values.
+OnBadRow = Callable[[DataError], None]
 
 #: The name that stands for stdin or stdout.
 PIPE = "-"

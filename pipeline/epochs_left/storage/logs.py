@@ -1,8 +1,9 @@
-"""Users' training logs: Parquet, CSV and JSON Lines, from files and pipes, as streams of tables.
+"""Users' training logs: tidy tables and what frameworks write, as streams of tables.
 
-The format is told by what the file holds; an extension that says otherwise is an error. Nothing
-that a file declares is believed before it is bounded: rows times width, columns, extension types.
-Rows are counted from 1, the header of a CSV file apart.
+Tables are Parquet, CSV and JSON Lines, from files and pipes; `log_readers` has one reader a
+framework, for files and for folders of runs. What is read is told by the content; an extension
+that says otherwise is an error. Nothing that a file declares is believed before it is bounded:
+rows times width, columns, extension types. Rows are counted from 1, the header of a CSV file apart.
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
 from epochs_left.errors import DataError, InputOutputError, IntegrityError
-from epochs_left.storage.formats import FORMAT_OF_EXTENSION, PIPE, TableFormat
+from epochs_left.storage.formats import FORMAT_OF_EXTENSION, PIPE, OnBadRow, TableFormat
+from epochs_left.storage.log_readers import LogReader, Source, reader_of, run_name, runs_below
 from epochs_left.storage.parquet_logs import ParquetLog
-from epochs_left.storage.text_logs import BOM, CsvLog, JsonLinesLog
+from epochs_left.storage.text_logs import BOM, CsvLog, JsonLinesLog, read_block
 
 #: A wider table is no training log.
 MAX_COLUMNS = 10_000
 #: A pipe is kept in memory up to this size, and in a temporary file above it.
 SPOOL_BYTES = 64 * 2**20
+#: Runs of a folder are parsed once and kept up to this size of their files, and again above it.
+HELD_BYTES = 64 * 2**20
+RUN_COLUMN = "run_id"
 
 
 class Log(Protocol):
@@ -41,8 +47,71 @@ class Log(Protocol):
     def n_rows(self) -> int | None:
         """Number of rows, where the format says it in advance."""
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the rows in order, in tables that hold those of ``columns`` that are there."""
+    @property
+    def reader(self) -> str:
+        """What the log was read as, for people."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the log while it was read, for people; empty for tidy tables."""
+
+    def batches(
+        self, columns: Sequence[str], on_bad_row: OnBadRow | None = None
+    ) -> Iterator[pa.Table]:
+        """Yield the rows in order, in tables that hold those of ``columns`` that are there.
+
+        A row that cannot be parsed is a DataError; with ``on_bad_row`` that takes the error, and
+        the row is one of missing values.
+        """
+
+
+class FrameworkLog:
+    """Runs that a framework logged, one after another.
+
+    Parameters
+    ----------
+    reader
+        What they are read with.
+    runs
+        Returns the rows of each run, by its name; None for a run that has no name.
+    """
+
+    n_rows = None
+
+    def __init__(self, reader: LogReader, runs: Mapping[str | None, Callable[[], Source]]) -> None:
+        self._runs = runs
+        found = dict.fromkeys(name for run in runs.values() for name in run().columns)
+        if None not in runs:
+            found = {RUN_COLUMN: None} | found
+        self._columns = tuple(found)
+        count = "" if len(runs) == 1 else f", {len(runs):,} runs"
+        self.reader = reader.title
+        self._note = f"read as {reader.title}{count}: {reader.remark}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns of all runs, that of the run first."""
+        return self._columns
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which reader it was, and what it did."""
+        return (self._note,)
+
+    def batches(
+        self, columns: Sequence[str], on_bad_row: OnBadRow | None = None
+    ) -> Iterator[pa.Table]:
+        """Yield the rows of each run with its name."""
+        del on_bad_row  # frameworks write whole rows
+        for run, load in self._runs.items():
+            for table in load().batches(columns):
+                yield table if run is None or RUN_COLUMN not in columns else _named(table, run)
+
+
+def _named(table: pa.Table, run: str) -> pa.Table:
+    codes = pa.array([0] * table.num_rows, pa.int32())
+    table = table.drop_columns([RUN_COLUMN]) if RUN_COLUMN in table.column_names else table
+    return table.append_column(RUN_COLUMN, pa.DictionaryArray.from_arrays(codes, [run]))
 
 
 READERS: Mapping[TableFormat, Callable[[BinaryIO], Log]] = {
@@ -76,12 +145,47 @@ def open_log(path: str, stdin: BinaryIO | None) -> Iterator[Log]:
         If the file is missing, a folder, or cannot be read.
     DataError
         If its content is no table of a known format, is cut short, or declares too much.
+    IntegrityError
+        If it has checksums, and one does not match.
     """
+    if path != PIPE and Path(path).is_dir():
+        yield _checked(_log_in_folder(Path(path)))
+        return
     with _opened(path, stdin) as file:
-        log_format = _format_of(file, "" if path == PIPE else Path(path).suffix)
-        log = READERS[log_format](file)
-        _check_columns(log.columns)
-        yield log
+        yield _checked(_log_in_file(file, None if path == PIPE else Path(path)))
+
+
+def _log_in_file(file: BinaryIO, path: Path | None) -> Log:
+    head = _head(file)
+    reader = reader_of("" if path is None else path.name, head)
+    if reader is None:
+        return READERS[_format_of(head, "" if path is None else path.suffix)](file)
+    source = reader.read([file])
+    return FrameworkLog(reader, {run_name(reader, path): lambda: source})
+
+
+def _log_in_folder(path: Path) -> Log:
+    folder = path.absolute()  # a folder called . has a name too
+    found = runs_below(folder)
+    if found is None:
+        raise InputOutputError(
+            f"cannot read {path}: Is a directory; name one file in it (of folders, those of "
+            "Lightning, Hugging Face and TensorBoard are read)"
+        )
+    reader, runs = found
+    size = sum(file.stat().st_size for files in runs.values() for file in files)
+    keep = cache if size <= HELD_BYTES else lambda load: load
+    return FrameworkLog(
+        reader, {name: keep(partial(_read, reader, files, folder)) for name, files in runs.items()}
+    )
+
+
+def _read(reader: LogReader, files: Sequence[Path], folder: Path) -> Source:
+    """Return the rows of a run of a folder; errors name its file, or the folder of several."""
+    shown = files[0] if len(files) == 1 else files[0].parent
+    name = shown.relative_to(folder).as_posix()
+    with ExitStack() as stack, errors_name(name):
+        return reader.read([stack.enter_context(_opened(str(file), None)) for file in files])
 
 
 @contextmanager
@@ -134,9 +238,13 @@ def _cannot_read(path: str, error: OSError) -> InputOutputError:
     return InputOutputError(f"cannot read {path}: {error.strerror or error}; {remedy}")
 
 
-def _format_of(file: BinaryIO, extension: str) -> TableFormat:
-    head = file.read(_HEAD_BYTES)
+def _head(file: BinaryIO) -> bytes:
+    head = read_block(file, _HEAD_BYTES)
     file.seek(0)
+    return head
+
+
+def _format_of(head: bytes, extension: str) -> TableFormat:
     found = _format_of_content(head)
     declared = FORMAT_OF_EXTENSION.get(extension.lower())
     if declared not in {None, found}:
@@ -165,7 +273,9 @@ def _format_of_content(head: bytes) -> TableFormat:
     return TableFormat.JSONL if text.startswith(b"{") else TableFormat.CSV
 
 
-def _check_columns(columns: Sequence[str]) -> None:
+def _checked(log: Log) -> Log:
+    """Return the log; DataError if it has too many columns, or one twice."""
+    columns = log.columns
     if len(columns) > MAX_COLUMNS:
         raise DataError(
             f"expected at most {MAX_COLUMNS:,} columns, found {len(columns):,}; "
@@ -174,3 +284,4 @@ def _check_columns(columns: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise DataError(f"duplicated columns {repeated}; rename or drop all but one of each")
+    return log

@@ -46,6 +46,8 @@ def load_params(path: Path = PARAMS) -> dict[str, Any]:
 def merged(params: dict[str, Any], overrides: dict[str, Any], where: str = "") -> dict[str, Any]:
     """Return ``params`` with the entries of ``overrides``, which must exist already.
 
+    An override of None (``null`` in YAML) takes the entry out.
+
     Raises
     ------
     UsageError
@@ -57,6 +59,9 @@ def merged(params: dict[str, Any], overrides: dict[str, Any], where: str = "") -
             raise UsageError(
                 f"override of unknown parameter {where + key!r}; known: {list(params)}"
             )
+        if value is None:
+            del result[key]
+            continue
         both = isinstance(value, dict) and isinstance(params[key], dict)
         result[key] = merged(params[key], value, f"{where}{key}.") if both else value
     return result

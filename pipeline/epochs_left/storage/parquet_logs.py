@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from epochs_left.errors import DataError, InputOutputError, IntegrityError
+from epochs_left.storage.formats import OnBadRow
 
 #: Values that the columns in use may hold together: a 228 KB Parquet file can declare 400 MB.
 MAX_CELLS = 2_000_000_000
@@ -19,6 +20,9 @@ BATCH_CELLS = 1_000_000
 
 class ParquetLog:
     """A Parquet file, read in batches of bounded size; page checksums are verified."""
+
+    reader = "Parquet"
+    notes = ()
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -37,7 +41,9 @@ class ParquetLog:
         """Number of rows, as the metadata declare it."""
         return int(self._metadata.num_rows)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def batches(
+        self, columns: Sequence[str], on_bad_row: OnBadRow | None = None
+    ) -> Iterator[pa.Table]:
         """Yield tables of at most `BATCH_CELLS` values; text stays dictionary-encoded.
 
         Raises
@@ -47,6 +53,7 @@ class ParquetLog:
         IntegrityError
             If a page does not match its checksum.
         """
+        del on_bad_row  # what is damaged is more than a row
         wanted = [name for name in columns if name in self._schema.names]
         with _parquet_errors():
             width = max(1, self._bounded_cells(wanted) // max(1, self._metadata.num_rows))

@@ -8,11 +8,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
 from epochs_left.errors import DataError, InputOutputError
+from epochs_left.storage.formats import OnBadRow
 
 #: Bytes of one batch.
 BLOCK_BYTES = 8 * 2**20
@@ -27,7 +29,9 @@ _SHOWN = 40
 class CsvLog:
     """A CSV file with a header; all values stay text, so that nothing is guessed."""
 
+    reader = "CSV"
     n_rows = None
+    notes = ()
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -38,7 +42,9 @@ class CsvLog:
         """Names in the header, without the blanks around them."""
         return tuple(name.strip() for name in self._written)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def batches(
+        self, columns: Sequence[str], on_bad_row: OnBadRow | None = None
+    ) -> Iterator[pa.Table]:
         """Yield tables of text columns.
 
         Raises
@@ -52,7 +58,7 @@ class CsvLog:
         for number, block in enumerate(_blocks_of_lines(self._file, quoted=True)):
             # The first block starts with the header, which names the columns itself.
             names = self._written if number else []
-            table = _parse_csv(block, names, list(wanted), first_row)
+            table = _parse_csv(block, names, list(wanted), first_row, on_bad_row)
             first_row += table.num_rows
             yield table.rename_columns([wanted[name] for name in table.column_names])
 
@@ -71,34 +77,63 @@ def _header(block: bytes) -> list[str]:
     return names
 
 
-def _parse_csv(block: bytes, names: list[str], columns: list[str], first_row: int) -> pa.Table:
+def _parse_csv(
+    block: bytes,
+    names: list[str],
+    columns: list[str],
+    first_row: int,
+    on_bad_row: OnBadRow | None = None,
+) -> pa.Table:
     """Parse in parallel; where that fails, once more in order, which knows the number of a row."""
     try:
         return _read_csv(block, names, columns, None)
     except (pa.ArrowException, UnicodeDecodeError):
         bad: list[pa_csv.InvalidRow] = []
+    answer = "error" if on_bad_row is None else "skip"
     try:
-        return _read_csv(block, names, columns, bad)
+        table = _read_csv(block, names, columns, bad, answer)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        if bad:
-            number = first_row + bad[0].number - (0 if names else 1)
-            raise DataError(
-                f"data row {number}: expected {bad[0].expected_columns} fields, "
-                f"got {bad[0].actual_columns}: {_shown(bad[0].text)}; mend or remove the row"
-            ) from error
+        if bad and on_bad_row is None:
+            raise _bad_row(bad[0], first_row - (0 if names else 1)) from error
         if "UTF8" in str(error) or isinstance(error, UnicodeDecodeError):
             raise DataError(_NOT_UTF8) from error
         reason = str(error).partition("\n")[0]
         raise DataError(f"expected a CSV table ({reason}); write it again") from error
+    found = [_bad_row(row, first_row - (0 if names else 1)) for row in bad]
+    for problem in found:
+        if on_bad_row is not None:
+            on_bad_row(problem)
+    return _with_gaps(table, [problem.row - first_row - 1 for problem in found if problem.row])
+
+
+def _bad_row(row: pa_csv.InvalidRow, before: int) -> DataError:
+    """Return the error of a row with too few or too many fields."""
+    number = before + row.number
+    return DataError(
+        f"data row {number}: expected {row.expected_columns} fields, "
+        f"got {row.actual_columns}: {_shown(row.text)}; mend or remove the row",
+        row=number,
+    )
+
+
+def _with_gaps(table: pa.Table, positions: list[int]) -> pa.Table:
+    """Return a table with rows of missing values at these positions of the result."""
+    gap = np.zeros(table.num_rows + len(positions), dtype=np.bool_)
+    gap[positions] = True
+    return table.take(pa.array(np.cumsum(~gap) - 1, mask=gap))
 
 
 def _read_csv(
-    block: bytes, names: list[str], columns: list[str], bad: list[pa_csv.InvalidRow] | None
+    block: bytes,
+    names: list[str],
+    columns: list[str],
+    bad: list[pa_csv.InvalidRow] | None,
+    answer: str = "error",
 ) -> pa.Table:
     def note(row: pa_csv.InvalidRow) -> str:
         if bad is not None:
             bad.append(row)
-        return "error"
+        return answer
 
     return pa_csv.read_csv(
         pa.BufferReader(block),
@@ -115,19 +150,26 @@ def _read_csv(
 class JsonLinesLog:
     """One JSON object a line; a key that a row does not have is a missing value."""
 
+    reader = "JSON Lines"
     n_rows = None
+    notes = ()
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         first = next(_blocks_of_lines(file, quoted=False))
-        self._columns = tuple(_parse_lines(first, None, 0).column_names)
+        bad: list[DataError] = []
+        self._columns = tuple(_parse_lines(first, None, 0, bad.append).column_names)
+        if bad and not self._columns:
+            raise bad[0]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Keys in the first block of lines."""
         return self._columns
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def batches(
+        self, columns: Sequence[str], on_bad_row: OnBadRow | None = None
+    ) -> Iterator[pa.Table]:
         """Yield tables of those ``columns`` that appear in their lines.
 
         Raises
@@ -137,7 +179,7 @@ class JsonLinesLog:
         """
         first_row = 0
         for block in _blocks_of_lines(self._file, quoted=False):
-            table = _parse_lines(block, columns, first_row)
+            table = _parse_lines(block, columns, first_row, on_bad_row)
             first_row += table.num_rows
             yield table.select([name for name in columns if name in table.column_names])
 
@@ -151,8 +193,8 @@ def _blocks_of_lines(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
         Whether a line end between quotation marks is part of a value.
     """
     file.seek(0)
-    rest = _read(file, len(BOM)).removeprefix(BOM)
-    while block := _read(file, BLOCK_BYTES):
+    rest = read_block(file, len(BOM)).removeprefix(BOM)
+    while block := read_block(file, BLOCK_BYTES):
         whole, end, rest = (rest + block).rpartition(b"\n")
         if quoted and whole.count(b'"') % 2:
             whole, rest = b"", whole + end + rest
@@ -169,34 +211,62 @@ def _blocks_of_lines(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def _read(file: BinaryIO, size: int) -> bytes:
+def read_block(file: BinaryIO, size: int) -> bytes:
+    """Read up to ``size`` bytes; InputOutputError if that fails."""
     try:
         return file.read(size)
     except OSError as error:
         raise InputOutputError(f"cannot read the log: {error.strerror or error}") from error
 
 
-def _parse_lines(block: bytes, columns: Sequence[str] | None, first_row: int) -> pa.Table:
+def read_bytes(file: BinaryIO, limit: int) -> bytes:
+    """Return a whole file; DataError if it has more than ``limit`` bytes."""
+    file.seek(0)
+    content = read_block(file, limit + 1)
+    if len(content) > limit:
+        raise DataError(f"expected at most {limit:,} bytes, found a larger file; split the log")
+    return content
+
+
+def _parse_lines(
+    block: bytes,
+    columns: Sequence[str] | None,
+    first_row: int,
+    on_bad_row: OnBadRow | None = None,
+) -> pa.Table:
     """Parse with Arrow; what it refuses or would reinterpret goes through Python, slowly."""
     try:
         block.decode("utf-8")  # Arrow does not check
         table = pa_json.read_json(pa.BufferReader(block))
     except (pa.ArrowException, UnicodeDecodeError):
-        return _parse_lines_slowly(block, columns, first_row)
+        return _parse_lines_slowly(block, columns, first_row, on_bad_row)
     if any(pa.types.is_timestamp(field.type) for field in table.schema):
         # A run called 2024-05-01 is a name, which Arrow reads as a date.
-        return _parse_lines_slowly(block, columns, first_row)
+        return _parse_lines_slowly(block, columns, first_row, on_bad_row)
     return table
 
 
-def _parse_lines_slowly(block: bytes, columns: Sequence[str] | None, first_row: int) -> pa.Table:
-    rows = [
-        _parse_line(line, row)
-        for row, line in enumerate(filter(bytes.strip, block.splitlines()), start=first_row + 1)
-    ]
+def _parse_lines_slowly(
+    block: bytes,
+    columns: Sequence[str] | None,
+    first_row: int,
+    on_bad_row: OnBadRow | None,
+) -> pa.Table:
+    rows: list[dict[str, Any]] = []
+    lines = filter(bytes.strip, block.splitlines())
+    for number, line in enumerate(lines, start=first_row + 1):
+        try:
+            rows.append(_parse_line(line, number))
+        except DataError as error:
+            if on_bad_row is None:
+                raise
+            on_bad_row(DataError(str(error), row=number))
+            rows.append({})
     names = dict.fromkeys(name for row in rows for name in row)
     kept = [name for name in names if columns is None or name in columns]
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in kept})
+    if not kept and columns is not None:  # the rows are there, their values are missing
+        kept = list(columns)
+    return pa.table({name: column_of([row.get(name) for row in rows]) for name in kept})
 
 
 def _parse_line(line: bytes, row: int) -> dict[str, Any]:
@@ -220,7 +290,7 @@ def _parse_line(line: bytes, row: int) -> dict[str, Any]:
     return found
 
 
-def _column(values: list[Any]) -> pa.Array:
+def column_of(values: list[Any]) -> pa.Array:
     """Return an Arrow array; mixed values become text, which says later where it is no number."""
     try:
         return pa.array(values)

@@ -10,8 +10,6 @@ from epochs_left.reporting.results import Results, mapping, word
 from epochs_left.reporting.scoring import Score
 from epochs_left.reporting.sections import section
 
-#: Families in the order of their size; the first is the one that the other sections show.
-FAMILIES = ("neuron", "mlp", "resnet", "char_lm")
 CEILING = "ceiling.json"
 
 
@@ -23,7 +21,9 @@ CEILING = "ceiling.json"
 )
 def families(results: Results) -> Sequence[Block]:
     """Table the best model of each family and view, row-wise beside by lineage."""
-    rows = [row for name in FAMILIES for row in _rows(name, _of_family(results, name))]
+    rows = [
+        row for name in scoring.FAMILIES for row in _rows(name, scoring.of_family(results, name))
+    ]
     if not rows:
         return []
     return [
@@ -34,11 +34,6 @@ def families(results: Results) -> Sequence[Block]:
         ),
         _table(rows),
     ]
-
-
-def _of_family(results: Results, name: str) -> Results:
-    """Return the results of one family under their plain names."""
-    return results if name == FAMILIES[0] else results.below(name)
 
 
 def _rows(name: str, results: Results) -> list[list[Cell]]:
