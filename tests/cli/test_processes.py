@@ -141,3 +141,20 @@ def test_predict_needs_the_core_dependencies_alone(place: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert (place / "out.csv").exists()
+
+
+def test_every_kind_of_estimator_is_loaded_without_torch(place: Path) -> None:
+    """In a process of its own: here something has imported torch already."""
+    script = (
+        "import sys\n"
+        "from epochs_left.storage.bundles import load_bundle\n"
+        "from epochs_left.prediction.predictor import predictor_of\n"
+        "from pathlib import Path\n"
+        "for name in ('linear-causal', 'loss-causal'):\n"
+        "    predictor_of(load_bundle(Path('models', name)), level=0.9, jobs=1)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

@@ -202,3 +202,16 @@ def test_plans_agree_with_one_run_at_a_time(log: pd.DataFrame, horizons: list[in
             np.testing.assert_array_equal(known, expected)
             n_seen += 1
     assert n_seen > 10
+
+
+@pytest.mark.parametrize("horizon", [10, 40, HORIZON])
+def test_no_answer_about_a_plateau_passes_the_horizon(
+    answer: Answer, draw_curves: Callable[..., Any], horizon: int
+) -> None:
+    found = answer(plateau_log(draw_curves, 20), **{**PLATEAU, "horizon": horizon}).reset_index()
+    found = found.dropna(subset="epochs_remaining")
+    left = np.maximum(horizon - found["epoch"], 0)
+    assert len(found) > 100
+    for column in ("epochs_remaining", "lower", "upper"):
+        assert (found[column] <= left).all()
+    assert (found["lower"] <= found["upper"]).all()

@@ -118,6 +118,29 @@ def test_every_drawn_row_is_predicted_once_by_either_material(predictions: pd.Da
     assert (predictions.loc[predictions["material"] == REAL_ALONE, "family"] != PRIOR).all()
 
 
+def test_runs_of_a_lineage_are_in_one_fold(predictions: pd.DataFrame) -> None:
+    """Else a run's twin, with the same initialisation, would be in training."""
+    folds = predictions.groupby(["material", "availability", "lineage_id"])["fold"].nunique()
+    assert (folds == 1).all()
+
+
+def test_intervals_come_from_drawn_rows_of_real_runs(
+    pool: PoolExamples, predictions: pd.DataFrame
+) -> None:
+    """Neither what the prior's curves nor what landmarks are off by makes them wider."""
+    hashes = dict.fromkeys(RUNS, "0" * 64)
+    of_prior = (predictions["family"] == PRIOR).to_numpy()
+    spoilt = predictions.assign(
+        predicted=np.where(of_prior, 1e6, predictions["predicted"]),
+    )
+    landmarks = predictions.head(50).assign(sampled=False, predicted=1e6)
+    found = []
+    for frame in (predictions, pd.concat([spoilt, landmarks])):
+        as_table = pa.Table.from_pandas(frame, preserve_index=False)
+        found.append(build_pooled_bundle(pool, as_table, hashes, 0)[0].residual_quantiles)
+    assert found[0] == found[1]
+
+
 def test_real_runs_alone_learn_nothing_from_the_prior(pool: PoolExamples) -> None:
     """Whatever the prior's curves are, the predictions without them stay, bit for bit."""
     frame = table().to_pandas()

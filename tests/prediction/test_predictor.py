@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from epochs_left.errors import ModelError
@@ -63,3 +64,16 @@ def test_an_interval_has_its_lower_end_below(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="lower must be at most upper"):
         replace(known, lower=known.upper, upper=known.lower)
     assert isinstance(known, ResidualQuantiles)
+
+
+def test_a_row_unlike_the_training_data_is_answered_from_its_loss_alone(bundle: Bundle) -> None:
+    predictor = predictor_of(bundle, level=0.9, jobs=1)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20, len(bundle.manifest.features))).astype(np.float32)
+    elapsed, yes = np.arange(20.0), np.ones(20, dtype=np.bool_)
+    flagged = predictor.forecast(features, elapsed, yes, yes)
+    from_the_loss = predictor.forecast(features, elapsed, ~yes, yes)
+    known = predictor.forecast(features, elapsed, yes, ~yes)
+    np.testing.assert_array_equal(flagged.remaining, from_the_loss.remaining)
+    np.testing.assert_array_equal(flagged.upper, from_the_loss.upper)
+    assert np.any(flagged.remaining != known.remaining)

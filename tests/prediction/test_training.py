@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import KFold
 
 from epochs_left.config import FitSettings
-from epochs_left.prediction.bundling import BundleFacts, build_bundle
+from epochs_left.prediction.bundling import BundleFacts, Folds, build_bundle
 from epochs_left.prediction.intervals import Intervals, intervals_of
 from epochs_left.prediction.predictor import predictor_of
 from epochs_left.prediction.training import (
@@ -28,6 +28,7 @@ from epochs_left.prediction.training import (
     fold_scores,
     out_of_fold,
     predict_remaining,
+    settled_by_folds,
 )
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import View
@@ -47,6 +48,7 @@ SETTINGS = FitSettings(
 NAMES = ("log_loss", "log_loss_slope_1", "log_elapsed", "log_lr", "log_grad_norm")
 LOSS_ONLY = np.array([True, True, True, False, False])
 N_LINEAGES, N_ROWS = 60, 6
+NO_PREDICTIONS = pa.table({})
 
 
 def draw_examples(seed: int = 0) -> Examples:
@@ -314,7 +316,9 @@ def test_ranges_of_a_bundle_are_those_of_the_values_that_are_known() -> None:
     facts = BundleFacts(bundle_id="gappy", target=1.0, vocabulary={}, training={}, scores={})
     none = ResidualQuantiles(levels=(), lower=(), upper=())
     intervals = dict.fromkeys(AVAILABILITIES, Intervals(quantiles=none, spread=None))
-    manifest, _ = build_bundle(spec_of("xgboost"), View.CAUSAL, gappy, intervals, {}, facts, 0)
+    folds = Folds(predictions=NO_PREDICTIONS, intervals=intervals)
+    spec = replace(spec_of("xgboost"), candidates=())
+    manifest, _ = build_bundle(spec, View.CAUSAL, gappy, folds, {}, facts, 0)
     assert manifest.ranges["log_lr"] == pytest.approx((X[1::2, 3].min(), X[1::2, 3].max()))
 
 
@@ -336,7 +340,10 @@ def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> 
         spec,
         View.CAUSAL,
         every,
-        intervals_of(predictions, every, 0, adaptive=True),
+        Folds(
+            predictions=predictions,
+            intervals=intervals_of(predictions, every, 0, adaptive=True),
+        ),
         {name: fit_converges(every, 0, name) for name in AVAILABILITIES},
         BundleFacts(
             bundle_id=f"{name}-causal",
@@ -355,16 +362,64 @@ def test_a_bundle_predicts_what_its_estimator_did(tmp_path: Path, name: str) -> 
     predictor = predictor_of(bundle, level=0.9, jobs=1)
     everything = np.ones(every.run.size, dtype=np.bool_)
     forecast = predictor.forecast(every.X, every.elapsed, everything, ~everything)
-    model = fit_time(spec, every, 0)
+    model = fit_time(settled_by_folds(spec, predictions, "all"), every, 0)
     expected = predict_remaining(model, SCALES[spec.scale], every.X, every.elapsed)
     np.testing.assert_allclose(forecast.remaining, expected, rtol=1e-9)
     np.testing.assert_allclose(
         forecast.p_converges, fit_converges(every, 0).predict_proba(every.X)[:, 1], rtol=1e-6
     )
     of_the_loss = predictor.forecast(every.X, every.elapsed, ~everything, ~everything)
-    model = fit_time(spec, every, 0, "loss_only")
+    model = fit_time(settled_by_folds(spec, predictions, "loss_only"), every, 0, "loss_only")
     known = every.inputs("loss_only")
     expected = predict_remaining(model, SCALES[spec.scale], known, every.elapsed)
     np.testing.assert_allclose(of_the_loss.remaining, expected, rtol=1e-9)
     whether = fit_converges(every, 0, "loss_only").predict_proba(known)[:, 1]
     np.testing.assert_allclose(of_the_loss.p_converges, whether, rtol=1e-6)
+
+
+def test_the_published_settings_are_those_that_most_folds_chose() -> None:
+    spec = replace(spec_of("xgboost"), candidates=({}, {"max_depth": 2}, {"max_depth": 3}))
+    table = pa.table(
+        {
+            "split": ["by lineage"] * 6 + ["row-wise"] * 3,
+            "availability": ["all"] * 4 + ["loss_only"] * 2 + ["all"] * 3,
+            "fold": [0, 0, 1, 2, 0, 1, 0, 1, 2],
+            "candidate": [0, 0, 1, 1, 2, 2, 0, 0, 0],
+        }
+    )
+    assert settled_by_folds(spec, table, "all").candidates == ({"max_depth": 2},)
+    assert settled_by_folds(spec, table, "loss_only").candidates == ({"max_depth": 3},)
+    assert settled_by_folds(replace(spec, candidates=()), table, "all").candidates == ()
+
+
+def test_censored_runs_of_the_test_lineages_are_not_learnt_from() -> None:
+    every = draw_examples(5)
+    half = np.isin(every.lineage % 2, 0)
+    mixed = replace(every, converged=every.converged & (half | (every.run % 2 == 0)))
+    mixed = replace(mixed, remaining=np.where(mixed.converged, every.observed, np.nan))
+    seen: list[tuple[set[int], set[int]]] = []
+
+    class Spy(Recorder):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None, upper: Any = None) -> Any:
+            assert np.isinf(upper).any()
+            self.trained_ = {tuple(row) for row in np.asarray(X).tolist()}
+            return super().fit(X, y, sample_weight)
+
+        def predict(self, X: Any) -> Any:
+            rows = {tuple(row): lineage for row, lineage in known}
+            seen.append(
+                (
+                    {rows[row] for row in self.trained_},
+                    {rows[tuple(row)] for row in np.asarray(X).tolist()},
+                )
+            )
+            return super().predict(X)
+
+    alone = replace(mixed, loss_only=np.ones(len(NAMES), dtype=np.bool_))
+    known = list(zip(alone.X.tolist(), alone.lineage.tolist(), strict=True))
+    spec = replace(RECORDER, censored=True, build=lambda _: Spy())
+    out_of_fold(spec, alone, replace(SETTINGS, row_wise_folds=1), 0)
+    by_lineage = seen[: SETTINGS.folds]
+    assert all(trained.isdisjoint(tested) for trained, tested in by_lineage)
+    censored = set(alone.lineage[~alone.converged].tolist())
+    assert all(trained & censored for trained, _ in by_lineage)

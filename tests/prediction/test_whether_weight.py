@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from xgboost import XGBClassifier
 
-from epochs_left.prediction.training import DRAWN_WEIGHT, Examples
+from epochs_left.prediction.training import DRAWN_WEIGHT, Examples, fit_converges
 from epochs_left.regressors._fitting import fit_weighted
 
 LANDMARKS = (0, 1, 2, 5, 10, 20)
@@ -60,3 +60,11 @@ def test_the_share_that_converges_is_right_where_run_weights_make_it_too_high(se
         bias[name] = np.mean([predicted[rows].mean() - found.converged[rows].mean() for rows in at])
     assert abs(bias["whether"]) < 0.03 < bias["run"]
     assert abs(bias["whether"]) < bias["run"] / 2
+
+
+def test_the_classifier_is_fitted_with_these_weights() -> None:
+    found = examples(3)
+    at = [found.elapsed == epoch for epoch in LANDMARKS[1:]]
+    predicted = fit_converges(found, 0).predict_proba(found.X)[:, 1]
+    bias = [predicted[rows].mean() - found.converged[rows].mean() for rows in at]
+    assert abs(np.mean(bias)) < 0.03

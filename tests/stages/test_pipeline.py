@@ -15,11 +15,13 @@ import pyarrow as pa
 import pytest
 from distributed import LocalCluster
 
+from epochs_left.config import FitSettings, parse_settings
 from epochs_left.errors import DataError
 from epochs_left.evaluation import ALL, EACH, RESULTS
 from epochs_left.features import FEATURE_GROUPS
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import TargetKind
+from epochs_left.stages._examples import read_training_examples
 from epochs_left.statistics.locking import locked_lineages
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.params import load_params, merged, write_params
@@ -253,6 +255,7 @@ def test_more_rows_than_memory_is_allowed_for_are_fitted_batch_by_batch(
     run_stage_in: Callable[..., None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     examples: pd.DataFrame,
 ) -> None:
     (tmp_path / "pipeline").mkdir()
@@ -274,3 +277,9 @@ def test_more_rows_than_memory_is_allowed_for_are_fitted_batch_by_batch(
     assert 0 < bundle.manifest.training["n_rows"] <= half
     in_fold = read_table(tmp_path / "models" / "linear_models" / "linear" / "out_of_fold.parquet")
     assert set(in_fold["run_id"].to_pylist()) < set(primary["run_id"])
+    monkeypatch.chdir(tmp_path)
+    settings = parse_settings(FitSettings, limited["fit"], "fit")
+    seen = pa.concat_tables(read_training_examples(FAMILY, settings).parts()).to_pandas()
+    assert len(seen) == len(primary)
+    assert not seen["locked"].any()
+    assert set(seen["target_kind"]) == {"epsilon"}

@@ -76,3 +76,15 @@ def test_without_scores_nothing_is_released(project: Path, monkeypatch: pytest.M
     with pytest.raises(InputOutputError, match=r"pooled_locked\.json"):
         run(project, monkeypatch)
     assert not list((project / "released").iterdir())
+
+
+def test_this_checkouts_own_run_is_released_without_hours(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "build" / "full" / "models", project / "models")
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("sys.argv", ["release", "default"])
+    release.main()
+    card = (project / "released" / "MODEL_CARD.md").read_text()
+    assert "`make reproduce`" in card
+    assert "hours" not in card

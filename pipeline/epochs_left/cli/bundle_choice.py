@@ -60,7 +60,7 @@ def _unknown(model: str) -> Path:
 def _released() -> Path:
     if not RELEASED.is_dir():
         raise ModelError(
-            "this installation has no released predictor; install a release, make one with "
-            "`make full` in the repository, or name a bundle with -m"
+            "this installation has no released predictor; install a release, or name a bundle "
+            "with -m: in the repository `make reproduce` makes pooled/causal"
         )
     return RELEASED

@@ -21,7 +21,7 @@ HELP = (
 EXAMPLES = """
 [bold]Examples[/bold]
 
-epochs-left explain -i logs.csv --run baseline
+epochs-left explain -i logs.csv --run baseline --target 0.05
 
 epochs-left explain -i logs.parquet --run baseline --at 20 --json
 

@@ -190,7 +190,7 @@ def _headline(found: Explanation) -> Iterator[str]:
     if answer["p_converges"] is not None:
         yield f"Gets there with p = {answer['p_converges']:.2f}"
     reason = f": {answer['reason']}" if answer["reason"] else ""
-    yield f"{answer['status']}{one_line(reason)} ({answer['model_id']})"
+    yield f"{answer['status']}{one_line(reason)} ({one_line(answer['model_id'])})"
 
 
 def _sum_lines(found: Explanation) -> Iterator[str]:

@@ -6,26 +6,10 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-
-class _Absent(MetaPathFinder):
-    """Says of a package that it is not installed."""
-
-    def __init__(self, package: str) -> None:
-        self._package = package
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Refuse the package; leave every other module to the other finders."""
-        del path, target
-        if fullname.partition(".")[0] == self._package:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-        return None
+from epochs_left.hidden import hidden
 
 
 class _Deferred(ModuleType):
@@ -70,12 +54,11 @@ def light_imports() -> Iterator[None]:
     frames; none is ever made here. scikit-learn imports scipy.stats for two functions that no
     estimator of ours calls. What is imported already stays, and after the block both are as ever.
     """
-    absent, deferred = _Absent("pandas"), _Deferred("scipy.stats", ("mode", "rankdata"))
-    sys.meta_path.insert(0, absent)
+    deferred = _Deferred("scipy.stats", ("mode", "rankdata"))
     sys.modules.setdefault(deferred.__name__, deferred)
     try:
-        yield
+        with hidden("pandas"):
+            yield
     finally:
-        sys.meta_path.remove(absent)
         if sys.modules.get(deferred.__name__) is deferred:
             del sys.modules[deferred.__name__]

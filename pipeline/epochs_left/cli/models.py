@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,8 @@ app = typer.Typer(help="The bundles that predictions come from.", no_args_is_hel
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _EXAMPLES = "[bold]Examples[/bold]\n\n{}"
 _SHOWN_LEVELS = (0.5, 0.8, 0.9)
+#: Beyond it e^x is no float.
+_LARGEST_EXPONENT = 700.0
 
 
 @app.command("list", epilog=_EXAMPLES.format("epochs-left models list --json"))
@@ -112,19 +115,24 @@ def _card(manifest: BundleManifest) -> str:
 
 
 def _interval_facts(manifest: BundleManifest) -> dict[str, str]:
-    """Return, by availability of the inputs, the factors that intervals put around R + 1."""
-    from math import exp  # noqa: PLC0415
-
+    """Return what intervals put around a prediction, by availability of the inputs."""
     facts = {}
     for availability, quantiles in manifest.residual_quantiles.items():
         offsets = zip(quantiles.levels, quantiles.lower, quantiles.upper, strict=True)
         shown = [
-            f"{level:.0%}: x{exp(lower):.2f} to x{exp(upper):.2f}"
+            f"{level:.0%}: {_offsets(lower, upper, in_half_widths=manifest.adaptive)}"
             for level, lower, upper in offsets
             if level in _SHOWN_LEVELS
         ]
         facts[f"interval, {availability}"] = "; ".join(shown)
     return facts
+
+
+def _offsets(lower: float, upper: float, *, in_half_widths: bool) -> str:
+    if in_half_widths:
+        return f"{lower:+.2f} to {upper:+.2f} of the row's own half width"
+    low, high = (math.exp(min(offset, _LARGEST_EXPONENT)) for offset in (lower, upper))
+    return f"R + 1 times {low:.2f} to {high:.2f}"
 
 
 def _feature_lines(manifest: BundleManifest) -> str:
@@ -134,6 +142,11 @@ def _feature_lines(manifest: BundleManifest) -> str:
         if name in manifest.features
     ]
     return _aligned(rows) if rows else ""
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters spelled out: a terminal would obey them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _text(value: Any) -> str:
@@ -147,4 +160,4 @@ def _text(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return "unknown" if value is None else str(value)
+    return "unknown" if value is None else printable(str(value))

@@ -23,13 +23,13 @@ HELP = (
 EXAMPLES = """
 [bold]Examples[/bold]
 
-epochs-left predict -i logs.csv
+epochs-left predict -i logs.csv --target 0.05
 
 epochs-left predict -i logs.parquet -o eta.parquet --at last
 
 epochs-left predict -i keras.csv --metric train_loss --target 0.05
 
-epochs-left predict -i logs.csv -m pooled/causal --plateau 0.01 --horizon 200
+epochs-left predict -i logs.csv --plateau 0.01 --horizon 200
 
 cat run.jsonl | epochs-left predict -i - --at last --json
 

@@ -17,7 +17,8 @@ DEFAULT_MAX_PROBLEMS = 20
 HELP = (
     "Say what predict would make of a log: what it is read as, the part that each column plays, "
     "runs, rows and epochs, what is missing and what that costs, and every problem with its "
-    "column and row. It exits with 0 if predict would answer, else with predict's own exit code."
+    "column and row. It exits with 0 if predict would answer, given the target that it asks for, "
+    "else with predict's own exit code."
 )
 EXAMPLES = """
 [bold]Examples[/bold]

@@ -18,6 +18,7 @@ from epochs_left.prediction.predictor import Forecast, Predictor, predictor_of
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import TargetKind, View
 from epochs_left.seeding import Purpose, content_id, generator, key_of
+from epochs_left.statistics.folds import run_weights
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_table
@@ -213,14 +214,22 @@ class FamilyContext:
 
     def best(self, view: View) -> str:
         """Return the regressor of a view with the smallest grouped error on the log scale."""
+        return self.ranked(view)[0]
+
+    def ranked(self, view: View) -> list[str]:
+        """Return the regressors of a view without the baselines, the best first.
+
+        By the squared error of log(1 + R) on folds by lineage, every run weighing the same.
+        """
         table = self.out_of_fold[self.out_of_fold["split"] == "by lineage"]
         truth = np.log1p(table["remaining"].to_numpy(float))
-        candidates = [name for name in self.models_of(view) if not self.spec(name).baseline]
+        weight = run_weights(table["run_id"].to_numpy())
         errors = {
-            name: float(np.mean((np.log1p(table[f"{name}-{view.value}"]) - truth) ** 2))
-            for name in candidates
+            name: float(weight @ (np.log1p(table[f"{name}-{view.value}"]) - truth) ** 2)
+            for name in self.models_of(view)
+            if not self.spec(name).baseline
         }
-        return min(errors, key=lambda name: errors[name])
+        return sorted(errors, key=lambda name: errors[name])
 
     def rng(self, result: str) -> np.random.Generator:
         """Return the generator of one result's bootstrap: the same whatever else is computed."""

@@ -71,11 +71,4 @@ def best_models(context: FamilyContext, view: View = View.CAUSAL) -> list[ModelK
 
     As in `FamilyContext.best`; baselines are left out.
     """
-    table = context.out_of_fold[context.out_of_fold["split"] == "by lineage"]
-    truth = np.log1p(table["remaining"].to_numpy(float))
-    errors = {
-        name: float(np.mean((np.log1p(table[f"{name}-{view.value}"]) - truth) ** 2))
-        for name in context.models_of(view)
-        if not context.spec(name).baseline
-    }
-    return [(name, view) for name in sorted(errors, key=lambda name: errors[name])[:N_BEST]]
+    return [(name, view) for name in context.ranked(view)[:N_BEST]]

@@ -46,7 +46,9 @@ MIN_FAMILIES = 3
 #: log(1 + R) scale, which is what `Predictor.interval` does with rows that it flags; and from how
 #: far off each of the families that are left was when it, too, was left out.
 AS_MEASURED, WIDENED, UNSEEN = "as measured", "widened", "unseen family"
-#: What stands in the entry itself: what `Predictor.forecast` answers for rows that it flags.
+#: What stands in the entry itself: how `Predictor.forecast` answers rows that it flags, but with
+#: offsets that are the same for every row and a fit without tuning. With those that depend on the
+#: row, as in the bundle, 90 % intervals held .86 of the neuron and .99 of the other families.
 HEADLINE = ("loss_only", WIDENED)
 
 

@@ -49,9 +49,7 @@ def study_spec(name: str = REGRESSOR) -> RegressorSpec:
     would explain 80 % of the variance instead of 27 %.
     """
     spec = REGRESSORS[name]
-    return replace(
-        spec, scale="log", candidates=(), build=lambda seed: _smaller(spec.build(seed))
-    )
+    return replace(spec, scale="log", candidates=(), build=lambda seed: _smaller(spec.build(seed)))
 
 
 def _smaller(model: RegressorMixin) -> RegressorMixin:

@@ -12,7 +12,14 @@ import pyarrow as pa
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.assemble import blocks
-from epochs_left.prediction.histories import MIN_HISTORY, At, Histories, histories, rows_to_answer
+from epochs_left.prediction.histories import (
+    MIN_HISTORY,
+    At,
+    Histories,
+    histories,
+    horizons,
+    rows_to_answer,
+)
 from epochs_left.prediction.measured import Measured, measured
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.runs import Runs
@@ -134,7 +141,22 @@ def answers(
     predicted = wanted & past.predictable
     for block in blocks(past, predicted, predictor.inputs, spelled, aim):
         _predict(measured(block, predicted, predictor, spelled), predictor, draft)
+    if aim.plateau is not None:
+        _keep_within(horizons(runs, aim), runs, draft)
     return _table(runs, draft, asked, at, run_names, predictor.manifest.bundle_id)
+
+
+def _keep_within(horizon: FloatArray, runs: Runs, draft: _Draft) -> None:
+    """Let no answer pass the horizon: a plateau is one of the curve up to there, or there is none.
+
+    Parameters
+    ----------
+    horizon
+        Last epoch of each run, shape ``(R,)``.
+    """
+    left = np.maximum(np.repeat(horizon, runs.lengths) - runs.rows.epoch, 0.0)
+    for epochs in (draft.remaining, draft.lower, draft.upper):
+        np.minimum(epochs, left, out=epochs, where=~np.isnan(epochs))
 
 
 def _without_model(past: Histories, aim: Aim) -> _Draft:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.base import BaseEstimator
 
 from epochs_left import __version__
@@ -20,6 +21,7 @@ from epochs_left.prediction.training import (
     availabilities,
     fit_time,
     refit_time,
+    settled_by_folds,
 )
 from epochs_left.regressors import RegressorSpec
 from epochs_left.schema import SCHEMA_VERSION, View
@@ -52,6 +54,14 @@ class BundleFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Folds:
+    """What out-of-fold predictions settle: `out_of_fold`, and `intervals_of` by availability."""
+
+    predictions: pa.Table
+    intervals: Mapping[str, Intervals]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Models:
     """What was fitted for one availability of the inputs.
 
@@ -78,7 +88,7 @@ def build_bundle(
     spec: RegressorSpec,
     view: View,
     examples: Examples,
-    intervals: Mapping[str, Intervals],
+    folds: Folds,
     classifiers: Mapping[str, BaseEstimator],
     facts: BundleFacts,
     root_seed: int,
@@ -91,8 +101,8 @@ def build_bundle(
     ----------
     examples
         Examples of all runs.
-    intervals
-        From `intervals_of`, by availability.
+    folds
+        What the folds settle: the settings of the models, and their intervals.
     classifiers
         What says whether, by availability; empty for a bundle that does not.
     facts
@@ -101,7 +111,12 @@ def build_bundle(
         All examples, where ``examples`` are a sample of them.
     """
     times = {
-        availability: fit_time(spec, examples, root_seed, availability)
+        availability: fit_time(
+            settled_by_folds(spec, folds.predictions, availability),
+            examples,
+            root_seed,
+            availability,
+        )
         for availability in availabilities(examples.loss_only)
     }
     if parts is not None:
@@ -111,7 +126,7 @@ def build_bundle(
         availability: Models(
             time=model,
             converges=classifiers.get(availability),
-            intervals=intervals[availability],
+            intervals=folds.intervals[availability],
         )
         for availability, model in times.items()
     }

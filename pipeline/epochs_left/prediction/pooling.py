@@ -39,7 +39,8 @@ from epochs_left.statistics.scales import SCALES
 from epochs_left.storage.manifests import BundleManifest
 
 #: Horizons of families differ by powers of ten: what is learnt is the ratio to the epochs elapsed.
-SPEC = replace(REGRESSORS["xgboost"], scale="log_ratio")
+#: Its settings are those that are good in general: the pool's folds are few and its fits long.
+SPEC = replace(REGRESSORS["xgboost"], scale="log_ratio", candidates=())
 #: Epoch at which "whether" is scored. A drawn row stands at a share of its own run's length, which
 #: its epoch gives away: with it alone the AUC of thresholds on the neuron would be .94.
 LANDMARK = 10

@@ -227,7 +227,8 @@ def out_of_fold(
     Returns
     -------
     A row a prediction: row of ``examples``, split (``"by lineage"`` or ``"row-wise"``), number of
-    the fold within the split, availability, predicted epochs remaining.
+    the fold within the split, availability, position of the settings that the fold's model chose
+    among the regressor's candidates, predicted epochs remaining.
     """
     seed = estimator_seed(root_seed, Purpose.FOLDS)
     scored = np.flatnonzero(examples.converged)
@@ -259,6 +260,7 @@ def _predict_fold(spec: RegressorSpec, examples: Examples, root_seed: int, fold:
             "split": [fold.split] * n,
             "fold": np.full(n, fold.number, dtype=np.int32),
             "availability": [availability] * n,
+            "candidate": np.full(n, getattr(model, "best_", 0), dtype=np.int32),
             "predicted": predict_remaining(model, SCALES[spec.scale], X, elapsed),
         }
         parts.append(pa.table(columns))
@@ -284,6 +286,23 @@ def fit_time(
         groups=rows.lineage,
         upper=np.where(rows.converged, target, np.inf) if spec.censored else None,
     )
+
+
+def settled_by_folds(
+    spec: RegressorSpec, predictions: pa.Table, availability: str
+) -> RegressorSpec:
+    """Return the regressor with the settings that most folds by lineage chose.
+
+    The published model is then of the kind whose errors its intervals were made from. With a choice
+    of its own it may be another: 90 % intervals of neurons held 86 %, since the folds' trees were
+    deeper.
+    """
+    if not spec.candidates:
+        return spec
+    table = predictions.to_pandas()
+    of_folds = table[(table["split"] == "by lineage") & (table["availability"] == availability)]
+    chosen = of_folds.drop_duplicates("fold")["candidate"].to_numpy()
+    return spec.settled(int(np.bincount(chosen).argmax()))
 
 
 def refit_time(

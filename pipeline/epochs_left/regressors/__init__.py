@@ -7,7 +7,7 @@ on which it is fitted (`statistics.scales`). Every transform sits inside the est
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sklearn.base import RegressorMixin
@@ -61,6 +61,10 @@ class RegressorSpec:
         if not self.candidates:
             return estimator
         return Tuned(estimator, self.candidates, self.cheaper, log=self.scale == "epochs")
+
+    def settled(self, candidate: int) -> RegressorSpec:
+        """Return the same with one of its candidates alone, so that nothing is left to choose."""
+        return replace(self, candidates=self.candidates[candidate : candidate + 1])
 
     @property
     def baseline(self) -> bool:

@@ -46,14 +46,14 @@ class CardFacts:
     Attributes
     ----------
     command, hours
-        What made the predictor, and how long that took.
+        What made the predictor, and how long that took, None where it was not measured.
     results, default_results
         By name, ``pooled_locked`` and ``held_out_families``: of that run, and of the default
         pipeline.
     """
 
     command: str
-    hours: float
+    hours: float | None
     results: Mapping[str, Sequence[Entry]]
     default_results: Mapping[str, Sequence[Entry]]
 
@@ -123,8 +123,9 @@ def _scores(facts: CardFacts) -> str:
         "Every run weighs the same. R^2 and the median relative error are of the runs that reach "
         "their target; AUC is of reaching it, over the runs unresolved at epoch 10; coverage is of "
         "90 % intervals, with its 95 % interval over lineages; the typical factor is the geometric "
-        "mean of upper over lower end. In brackets what the same predictor scores on the default "
-        f"pipeline (`make reproduce`), a part of the data.\n\n{table([*header, *measures], rows)}"
+        "mean of (upper + 1) / (lower + 1). In brackets what the predictor of the default pipeline "
+        "(`make reproduce`), of the same make on fewer runs, scores on its own locked set.\n\n"
+        f"{table([*header, *measures], rows)}"
     )
 
 
@@ -164,16 +165,19 @@ def _held_out(entries: Sequence[Entry]) -> str:
     )
     header = ["family left out", "runs", "R^2 of log(1 + R)", "median error", "coverage of 90 %"]
     return (
-        "What a predictor of the same make, which has seen nothing of a family, says of it:\n\n"
+        "What a predictor that has seen nothing of a family says of it, answered from the loss "
+        "alone with intervals twice as wide, as rows out of distribution are. It is fitted on at "
+        "most 250 runs of each other family, and its intervals do not depend on the row:\n\n"
         + table([*header, "rows called out of distribution"], rows)
     )
 
 
 def _making(manifest: Entry, facts: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    took = "" if facts.hours is None else f" in {facts.hours:.1f} hours"
     return (
-        f"`{facts.command}` simulated, fitted and scored it in {facts.hours:.1f} hours; it resumes "
-        "where it stopped, and gives the same bytes on the same libraries and kind of processor. "
+        f"`{facts.command}` simulated, fitted and scored it{took}; it resumes where it stopped, "
+        "and gives the same bytes on the same libraries and kind of processor. "
         f"Root seed {manifest['training']['root_seed']}. Made with {versions}. It is gradient "
         f"boosting on {len(manifest['features'])} features; `epochs-left models show` lists them "
         "with their training ranges, the offsets of the intervals and the hash of each file."

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from epochs_left.config import FitSettings, parse_settings, root_seed_of
 from epochs_left.errors import UsageError
 from epochs_left.parallel import cluster_map, parallel_map
-from epochs_left.prediction.bundling import BundleFacts, build_bundle
+from epochs_left.prediction.bundling import BundleFacts, Folds, build_bundle
 from epochs_left.prediction.intervals import intervals_of
 from epochs_left.prediction.training import (
     AVAILABILITIES,
@@ -186,7 +186,7 @@ def _fit(task: _Task, material: _Material) -> _Fitted:
             spec,
             task.view,
             examples,
-            intervals,
+            Folds(predictions=predictions, intervals=intervals),
             material.classifiers if task.says_whether else {},
             _facts(task, found.table, fold_scores(predictions, examples)),
             task.root_seed,

@@ -21,6 +21,8 @@ from epochs_left.storage.tables import read_json
 
 #: The bundle that is packed: the one that serves any family and any target.
 PACKED = MODELS / "pooled" / "causal"
+#: What the profile is called that is none.
+DEFAULT = "default"
 #: Results that the card shows, of the full profile and of the default one.
 _RESULTS = ("pooled_locked.json", "held_out_families.json")
 
@@ -28,13 +30,15 @@ _RESULTS = ("pooled_locked.json", "held_out_families.json")
 def main() -> None:
     """Read a workspace's bundle and results and this checkout's results, check, write."""
     parser = stage_parser(__doc__)
-    parser.add_argument("profile", nargs="?", default="full", help="the profile that made it")
+    help_text = f"the profile that made it, or `{DEFAULT}` for this checkout's own run (full)"
+    parser.add_argument("profile", nargs="?", default="full", help=help_text)
     arguments = parser.parse_args()
-    workspace = Path("build") / arguments.profile
+    is_default = arguments.profile == DEFAULT
+    workspace = Path() if is_default else Path("build") / arguments.profile
     bundle = load_bundle(workspace / PACKED)
     facts = CardFacts(
-        command=f"make {arguments.profile}",
-        hours=read_json(workspace / ELAPSED)["seconds"] / 3600,
+        command="make reproduce" if is_default else f"make {arguments.profile}",
+        hours=None if is_default else read_json(workspace / ELAPSED)["seconds"] / 3600,
         results=_results(workspace),
         default_results=_results(Path()),
     )

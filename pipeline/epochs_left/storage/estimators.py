@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
 from epochs_left.errors import ModelError
+from epochs_left.hidden import hidden
 
 UBJSON = ".ubj"
 SKOPS = ".skops"
@@ -109,16 +109,10 @@ def _skops() -> Any:
     """Return skops.io, imported on demand: it imports every package of scikit-learn.
 
     One of those imports torch where torch is installed, which takes two seconds and serves nothing
-    here: unless the program uses torch already, it is hidden for that moment.
+    here.
     """
-    hidden = "torch" not in sys.modules and "skops.io" not in sys.modules
-    if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # import torch: ImportError
-    try:
+    with hidden("torch"):
         return importlib.import_module("skops.io")
-    finally:
-        if hidden:
-            del sys.modules["torch"]
 
 
 def _load_ubjson(data: bytes) -> xgboost.XGBModel:

@@ -24,6 +24,8 @@ from epochs_left.storage.text_logs import read_block
 
 #: Longer records hold images, graphs and the like, never a scalar alone: they are passed over.
 MAX_RECORD_BYTES = 2**16
+#: No record is longer, in bytes: the length is not one.
+_LONGEST = 1 << 40
 BLOCK_BYTES = 4 * 2**20
 _HEADER, _FOOTER = 12, 4
 _MASK_DELTA = 0xA282EAD8
@@ -109,7 +111,7 @@ def read_scalars(file: BinaryIO, found: Scalars) -> None:
         n_records += 1
         try:
             _add_event(data, found)
-        except (IndexError, struct.error, ValueError) as error:
+        except (IndexError, OverflowError, struct.error, ValueError) as error:
             raise DataError(
                 f"record {n_records}: expected a TensorBoard event, found other data; "
                 "keep event files alone in the folder"
@@ -143,7 +145,7 @@ def _frames(data: bytes) -> tuple[IntArray, IntArray, int, int]:
         (length,) = struct.unpack_from("<Q", data, end)
         after = end + _HEADER + length + _FOOTER
         if length > MAX_RECORD_BYTES:
-            if not _length_is_sound(data[end : end + _HEADER]):
+            if length > _LONGEST or not _length_is_sound(data[end : end + _HEADER]):
                 raise IntegrityError(_DAMAGED)
             end = min(after, len(data))
             if after > len(data):

@@ -16,10 +16,11 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualQuantiles:
-    """Offsets of central prediction intervals on the log(1 + R) scale, for a grid of levels.
+    """Offsets of central prediction intervals, for a grid of levels.
 
-    Parallel tuples: the interval of level ``levels[i]`` runs from prediction + ``lower[i]`` to
-    prediction + ``upper[i]``.
+    Parallel tuples: on the log(1 + R) scale, the interval of level ``levels[i]`` runs from centre +
+    ``lower[i]`` half widths to centre + ``upper[i]``. Without a "spread" the centre is the
+    prediction and the half width 1.
     """
 
     levels: tuple[float, ...]
@@ -31,6 +32,8 @@ class ResidualQuantiles:
             raise ValueError("levels, lower and upper must have the same length")
         if any(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False)):
             raise ValueError("levels must increase")
+        if any(not 0 < level < 1 for level in self.levels):
+            raise ValueError("levels must lie in (0, 1)")
         if any(a > b for a, b in zip(self.lower, self.upper, strict=True)):
             raise ValueError("lower must be at most upper")
 
@@ -109,7 +112,7 @@ class BundleManifest:
         _check_fields(raw)
         try:
             return cls(**{name: _READERS[name](value) for name, value in raw.items()})
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelError(f"{MANIFEST} is malformed: {error}; fit the bundle again") from error
 
 

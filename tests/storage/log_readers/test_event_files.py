@@ -134,3 +134,19 @@ def test_a_file_without_a_whole_record_is_refused() -> None:
     for content in (b"", EVENTS[:20]):
         with pytest.raises(DataError, match="no whole record"):
             scalars(content)
+
+
+@pytest.mark.parametrize("length", [2**41, 2**62, 2**64 - 1])
+def test_a_length_that_no_record_has_is_damage_however_sound_its_checksum(length: int) -> None:
+    header = struct.pack("<Q", length)
+    content = header + struct.pack("<I", slow_masked_crc32c(header)) + bytes(40)
+    with pytest.raises(IntegrityError):
+        scalars(framed(event("loss", 1, simple(1.0))) + content)
+
+
+def test_a_step_beyond_all_integers_is_no_event() -> None:
+    step = b"\x10" + b"\xff" * 9 + b"\x7f"
+    data = b"\x09" + struct.pack("<d", 1.5) + step
+    data += message(5, message(1, message(1, b"loss") + simple(1.0)))
+    with pytest.raises(DataError, match="record 1"):
+        scalars(framed(data))

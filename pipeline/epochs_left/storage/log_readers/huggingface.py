@@ -104,4 +104,7 @@ def _numbers(state: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]
 
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number else None
+    try:
+        return float(value) if is_number else None
+    except OverflowError:  # a whole number beyond all floats
+        return None
