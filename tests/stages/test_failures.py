@@ -62,7 +62,8 @@ def assert_one_line(text: str, *parts: str) -> None:
     ("stage", "missing"),
     [
         (("featurize", "neuron"), "data/runs/neuron"),
-        (("fit", "linear_models"), "features/neuron/features.json"),
+        (("converges",), "features/neuron/features.json"),
+        (("fit", "linear_models"), "data/runs/neuron"),
         (("evaluate", "--jobs", "1"), "features/neuron/examples.parquet"),
         (("report",), "reports/results"),
     ],
@@ -200,7 +201,7 @@ def test_a_missing_root_seed_is_a_usage_error(
     ("stage", "message"),
     [
         (("simulate", "neurn"), "unknown workload 'neurn', did you mean 'neuron'"),
-        (("fit", "xgbost"), "unknown regressor 'xgbost', did you mean 'xgboost'"),
+        (("fit", "tres"), "got 'tres', did you mean 'trees'"),
     ],
 )
 def test_unknown_names_get_the_nearest_one(

@@ -62,8 +62,8 @@ Source = Annotated[
         "--input",
         "-i",
         metavar="LOGS",
-        help="Log: Parquet, CSV or JSON Lines, a row a run and epoch, or what Lightning, Keras, Hugging "
-        "Face or TensorBoard wrote, a file or a folder of runs; - is stdin.",
+        help="Log: Parquet, CSV or JSON Lines, a row a run and epoch, or what Lightning, Keras, "
+        "Hugging Face or TensorBoard wrote, a file or a folder of runs; - is stdin.",
     ),
 ]
 Target = Annotated[

@@ -93,7 +93,7 @@ def examples_of_rows(rows: pd.DataFrame, names: Sequence[str]) -> Examples:
         X=rows[list(names)].to_numpy(np.float32),
         elapsed=rows["epoch"].to_numpy(float),
         remaining=rows["remaining"].to_numpy(float),
-        observed=rows["observed"].to_numpy(float),
+        observed=rows["remaining"].to_numpy(float),  # studies see converged runs alone
         converged=rows["converged"].to_numpy(),
         sampled=rows["sampled"].to_numpy(),
         run=np.unique(rows["run_id"], return_inverse=True)[1],

@@ -27,6 +27,11 @@ loss alone; learning rate, schedule, optimizer, batch size, horizon and gradient
 answer.
 """
 
+_BRACKETS = (
+    " In brackets what the predictor of the default pipeline (`make reproduce`), of the same make "
+    "on fewer runs, scores on its own locked set."
+)
+
 _NOT_FOR = """
 - Runs far from what it was trained on. Large language models, diffusion models, reinforcement
   learning and losses that do not fall were not among its training runs. Such rows are marked
@@ -49,7 +54,7 @@ class CardFacts:
         What made the predictor, and how long that took, None where it was not measured.
     results, default_results
         By name, ``pooled_locked`` and ``held_out_families``: of that run, and of the default
-        pipeline.
+        pipeline, empty where they are the same.
     """
 
     command: str
@@ -105,7 +110,8 @@ regression; a lineage counts as one).
 
 
 def _scores(facts: CardFacts) -> str:
-    default = {_key(entry): entry for entry in facts.default_results["pooled_locked"]}
+    others = facts.default_results.get("pooled_locked", [])
+    default = {_key(entry): entry for entry in others}
     header = ["family", "target", "known", "runs", "lineages"]
     measures = ["R^2 of log(1 + R)", "median error", "AUC", "coverage", "typical factor"]
     rows = (
@@ -123,8 +129,7 @@ def _scores(facts: CardFacts) -> str:
         "Every run weighs the same. R^2 and the median relative error are of the runs that reach "
         "their target; AUC is of reaching it, over the runs unresolved at epoch 10; coverage is of "
         "90 % intervals, with its 95 % interval over lineages; the typical factor is the geometric "
-        "mean of (upper + 1) / (lower + 1). In brackets what the predictor of the default pipeline "
-        "(`make reproduce`), of the same make on fewer runs, scores on its own locked set.\n\n"
+        f"mean of (upper + 1) / (lower + 1).{_BRACKETS if default else ''}\n\n"
         f"{table([*header, *measures], rows)}"
     )
 

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from epochs_left.config import FitSettings, parse_settings, root_seed_of
-from epochs_left.errors import UsageError
+from epochs_left.errors import UsageError, did_you_mean
 from epochs_left.parallel import cluster_map, parallel_map
 from epochs_left.prediction.bundling import BundleFacts, Folds, build_bundle
 from epochs_left.prediction.intervals import intervals_of
@@ -161,7 +161,8 @@ def _names_of_kind(settings: FitSettings, kind: str) -> tuple[str, ...]:
     """Return what is fitted of a kind; UsageError for an unknown one, or a name of another."""
     if kind not in settings.regressors:
         known = ", ".join(settings.regressors)
-        raise UsageError(f"expected a kind of regressors ({known}), got {kind!r}")
+        hint = did_you_mean(kind, settings.regressors)
+        raise UsageError(f"expected a kind of regressors ({known}), got {kind!r}{hint}")
     names = settings.regressors[kind]
     odd = [name for name in names if REGRESSORS[name].kind != kind]
     if odd:

@@ -40,7 +40,7 @@ def main() -> None:
         command="make reproduce" if is_default else f"make {arguments.profile}",
         hours=None if is_default else read_json(workspace / ELAPSED)["seconds"] / 3600,
         results=_results(workspace),
-        default_results=_results(Path()),
+        default_results={} if is_default else _results(Path()),
     )
     _require_size(bundle)
     manifest = replace(bundle.manifest, bundle_id=RELEASED_ID)
