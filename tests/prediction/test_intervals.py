@@ -203,3 +203,23 @@ def test_intervals_hold_their_share_of_the_residuals(converged: Examples, adapti
         # The final quantiles have seen these rows, so that they cover a little more.
         assert LEVEL - 0.05 <= inside <= 1
         assert math.isfinite(float((high - low).max()))
+
+
+def test_long_runs_do_not_speak_for_short_ones_of_their_lineage() -> None:
+    """A lineage shares its mass among its runs, whatever their number of rows."""
+    rng = np.random.default_rng(0)
+    run = np.repeat(np.arange(80), np.tile([1, 30], 40))
+    residuals = Residuals(
+        X=np.zeros((run.size, 1), dtype=np.float32),
+        residual=rng.normal(size=80)[run] * np.tile([3.0, 0.1], 40)[run],
+        lineage=run // 2,
+        run=run,
+        fold=run // 2 % FOLDS,
+    )
+    found = calibrated(residuals, 0, adaptive=False).quantiles
+    weight = run_weights(run)
+    expected = conformal_offsets(residuals.residual, residuals.lineage, weight)
+    by_row = conformal_offsets(residuals.residual, residuals.lineage)
+    np.testing.assert_array_equal(found.upper, expected[2])
+    level = list(found.levels).index(0.8)
+    assert found.upper[level] > 3 * by_row[2][level]

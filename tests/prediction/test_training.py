@@ -423,3 +423,13 @@ def test_censored_runs_of_the_test_lineages_are_not_learnt_from() -> None:
     assert all(trained.isdisjoint(tested) for trained, tested in by_lineage)
     censored = set(alone.lineage[~alone.converged].tolist())
     assert all(trained & censored for trained, _ in by_lineage)
+
+
+def test_settings_are_chosen_on_folds_by_lineage(examples: Examples) -> None:
+    class WithGroups(Recorder):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
+            self.groups_ = groups
+            return super().fit(X, y, sample_weight)
+
+    model: Any = fit_time(replace(RECORDER, build=lambda _: WithGroups()), examples, 0)
+    np.testing.assert_array_equal(model.groups_, examples.lineage)
