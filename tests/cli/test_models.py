@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from epochs_left.cli import models as models_commands
+
 
 def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
     done = cli("models", "list")
@@ -11,6 +15,7 @@ def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
     lines = done.out.splitlines()
     assert lines[0].split() == ["id", "default", "view", "title", "target", "features", "runs"]
     assert [line.split()[0] for line in lines[1:]] == [
+        "released",
         "linear-causal",
         "loss-causal",
         "params-causal",
@@ -24,10 +29,13 @@ def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
     assert [line.split()[0] for line in lines[1:] if line.split()[1] == "yes"] == [
         "xgboost/neuron-causal"
     ]
-    assert lines[4].split()[-3] == "any"
+    assert lines[1].split()[-3] == lines[5].split()[-3] == "any"
 
 
-def test_an_empty_list_says_how_to_fill_it(cli: Any, place: Path) -> None:
+def test_an_empty_list_says_how_to_fill_it(
+    cli: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models_commands, "RELEASED", place / "nowhere")
     (place / "models").unlink()
     done = cli("models", "list")
     assert (done.code, done.out) == (0, "")
@@ -42,7 +50,7 @@ def test_a_broken_bundle_is_left_out_with_a_warning(cli: Any, place: Path, model
     (place / "models" / "fine").symlink_to(models / "loss-causal")
     done = cli("models", "list")
     assert done.code == 0
-    assert [line.split()[0] for line in done.out.splitlines()[1:]] == ["loss-causal"]
+    assert [line.split()[0] for line in done.out.splitlines()[1:]] == ["released", "loss-causal"]
     assert "left out broken: " in done.err
 
 

@@ -140,7 +140,8 @@ def _all_fitted(tasks: Sequence[_Task], arguments: argparse.Namespace) -> Iterat
         return
     for _, of_family in groupby(tasks, key=lambda task: task.family):
         several = list(of_family)
-        material = _material(several[0], features=None)
+        neediest = max(several, key=lambda task: task.says_whether)
+        material = _material(neediest, features=None)
         yield from cluster_map(_fit, several, material, arguments.scheduler)
 
 
