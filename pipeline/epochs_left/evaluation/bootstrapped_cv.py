@@ -80,7 +80,10 @@ class LeastSquares:
 
     @cached_property
     def _penalty(self) -> FloatArray:
-        """That of the pipeline, in units of the weights, which sum to 1; none on the intercept."""
+        """The smallest that the pipeline chooses from, in units of the weights, which sum to 1.
+
+        Shape ``(k, k)`` in the basis; there is none on the intercept.
+        """
         of_column = np.full(self.X.shape[1], LEAST_PENALTY / self.weight.size)
         of_column[0] = 0.0
         return np.asarray(self.basis.T @ (of_column[:, None] * self.basis))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +129,8 @@ def read_table(
     IntegrityError
         If it is damaged.
     """
-    try:
+    with _reading(path):
         return pq.read_table(path, columns=columns, filters=rows, page_checksum_verification=True)
-    except FileNotFoundError as error:
-        raise _missing(path, error) from error
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _damaged(path, error) from error
 
 
 def table_parts(path: Path, columns: list[str]) -> Iterator[pa.Table]:
@@ -146,10 +143,16 @@ def table_parts(path: Path, columns: list[str]) -> Iterator[pa.Table]:
     IntegrityError
         If it is damaged.
     """
+    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, columns=columns)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of a Parquet file that cannot be read whether it is missing or damaged."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for number in range(file.num_row_groups):
-                yield file.read_row_group(number, columns=columns)
+        yield
     except FileNotFoundError as error:
         raise _missing(path, error) from error
     except (OSError, pa.ArrowInvalid) as error:
