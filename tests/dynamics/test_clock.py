@@ -100,6 +100,40 @@ def test_plans_of_other_runs_change_no_bit(schedule: str) -> None:
             assert found.tobytes() == function(alone, times[row : row + 1])[0].tobytes()
 
 
+def row_by_row(planned: np.ndarray, clock: np.ndarray) -> np.ndarray:
+    """What `epochs_until` finds, by numpy's search in one plan after another."""
+    epochs = np.empty(clock.shape)
+    for row, plan in enumerate(planned):
+        known = plan[~np.isnan(plan)]
+        total = np.concatenate([[0.0], np.cumsum(known)])
+        reached = np.searchsorted(total, clock[row])
+        end = np.clip(reached, 1, known.size)
+        pace = np.where(reached > known.size, known[-1:].sum(), total[end] - total[end - 1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            epochs[row] = np.where(reached > 0, end - (total[end] - clock[row]) / pace, 0.0)
+    return epochs
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 7, 8, 9, 100])
+def test_all_rows_at_once_are_to_the_bit_what_each_row_is_alone(width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rates = rng.choice([0.0, 1e-9, 0.1, 0.3, 1e300], (30, width))
+    lengths = rng.integers(1, width + 1, 30)
+    planned = np.where(np.arange(width) < lengths[:, None], rates, np.nan)
+    with np.errstate(over="ignore"):
+        exact = time_on_clock(planned, rng.integers(0, width + 2, (30, 20)).astype(float))
+        clock = np.concatenate([exact, rng.exponential(1.0, (30, 20)) * width], axis=1)
+        clock[:, ::9] = rng.choice([-1.0, 0.0, np.inf, np.nan], clock[:, ::9].shape)
+        assert epochs_until(planned, clock).tobytes() == row_by_row(planned, clock).tobytes()
+
+
+def test_a_run_without_a_plan_gets_nowhere_and_spoils_no_neighbour() -> None:
+    planned = np.stack([np.full(3, np.nan), np.full(3, 0.5)])
+    found = epochs_until(planned, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(found, [[0.0, np.inf], [0.0, 2.0]])
+
+
 def test_what_is_reached_before_the_start_is_reached_at_once() -> None:
     clock = np.array([[-1.0, 0.0, 1e-9]])
     found = epochs_until(plans("constant", 1.0)[:1], clock)

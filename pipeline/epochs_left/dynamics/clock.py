@@ -27,8 +27,8 @@ def time_on_clock(planned: FloatArray, epoch: FloatArray) -> FloatArray:
     passes = np.nan_to_num(epoch)
     index = np.clip(passes, 0, n_known).astype(np.int64)
     beyond = np.maximum(passes - n_known, 0.0)
-    result: FloatArray = np.take_along_axis(total, index, axis=1) + beyond * _last_rate(planned)
-    return result
+    time: FloatArray = _at(total, index) + beyond * _last_rate(planned)
+    return time
 
 
 def epochs_until(planned: FloatArray, clock: FloatArray) -> FloatArray:
@@ -36,24 +36,44 @@ def epochs_until(planned: FloatArray, clock: FloatArray) -> FloatArray:
 
     Infinite where S never gets there, since the last learning rate is 0.
     """
-    total, rate = _cumulative(planned), _last_rate(planned)
-    epochs = np.empty(clock.shape)
-    # A row at a time: each has a plan of its own.
-    for row, n in enumerate(_n_known(planned)[:, 0]):
-        reached = np.searchsorted(total[row, : n + 1], clock[row])
-        end = np.clip(reached, 1, n)
-        short = total[row, end] - clock[row]
-        pace = np.where(reached > n, rate[row], total[row, end] - total[row, end - 1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            epochs[row] = np.where(reached > 0, end - short / pace, 0.0)
-    return epochs
+    total, n_known = _cumulative(planned), _n_known(planned)
+    reached = _first_at_least(total, n_known, clock)
+    end = np.clip(reached, 1, n_known)
+    at_end, before = _at(total, end), _at(total, np.maximum(end - 1, 0))
+    pace = np.where(reached > n_known, _last_rate(planned), at_end - before)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        epochs = end - (at_end - clock) / pace
+    return np.where(reached > 0, epochs, 0.0)
 
 
 def rate_in_force(planned: FloatArray, epoch: FloatArray | IntArray) -> FloatArray:
     """Return the learning rate of the pass that follows each epoch, shape ``(R, E)``."""
     index = np.clip(np.nan_to_num(epoch), 0, np.maximum(_n_known(planned) - 1, 0))
-    rate: FloatArray = np.nan_to_num(np.take_along_axis(planned, index.astype(np.int64), axis=1))
-    return rate
+    return np.nan_to_num(_at(planned, index.astype(np.int64)))
+
+
+def _first_at_least(total: FloatArray, n_known: IntArray, clock: FloatArray) -> IntArray:
+    """Return the first epoch at which S is at least ``clock``, n + 1 if it never is, ``(R, E)``.
+
+    `numpy.searchsorted` of each row in its first n + 1 totals, by halving for all rows at once: the
+    rows of a block are many and short, and a call for each takes four times as long.
+    """
+    sizes = [1 << power for power in reversed(range(total.shape[1].bit_length()))]
+    padded = np.full((len(total), sum(sizes)), np.inf)
+    padded[:, : total.shape[1]] = np.where(np.arange(total.shape[1]) <= n_known, total, np.inf)
+    below = np.zeros(clock.shape, dtype=np.int64)  # how many totals are known to be smaller
+    for size in sizes:
+        # A total that is not at least a NaN is below it, as `numpy.searchsorted` has it.
+        below += size * ~(_at(padded, below + (size - 1)) >= clock)
+    first: IntArray = np.minimum(below, n_known + 1)
+    return first
+
+
+def _at(values: FloatArray, index: IntArray) -> FloatArray:
+    """Return each row's values at columns of its own, shape ``(R, E)``."""
+    first = np.arange(len(values))[:, None] * values.shape[1]
+    found: FloatArray = values.ravel().take(first + index)
+    return found
 
 
 def _cumulative(planned: FloatArray) -> FloatArray:

@@ -294,7 +294,8 @@ def _predicts(bundle: Bundle, role: str, loss_only: BoolArray, jobs: int) -> Pre
             raise _foreign(bundle.manifest, f"a file {estimator_stem(role, 'loss_only')}.*")
         missing = np.float32(np.nan)
         return {"all": complete, "loss_only": lambda X: complete(np.where(loss_only, X, missing))}
-    return {"all": complete, "loss_only": lambda X: reduced(X[:, loss_only])}
+    # compress keeps rows together in memory, as trees read them; a mask would not.
+    return {"all": complete, "loss_only": lambda X: reduced(np.compress(loss_only, X, axis=1))}
 
 
 def _estimator(bundle: Bundle, stem: str, n_features: int, jobs: int) -> Predict | None:

@@ -67,14 +67,16 @@ def outside_ranges(features: FloatArray, manifest: BundleManifest) -> Mapping[st
     """
     ends = [manifest.ranges.get(name, _ANYTHING) for name in manifest.features]
     low, high = np.array(ends, dtype=np.float32).reshape(-1, 2).T
-    sides = {"below": features < low, "above": features > high}
-    somewhere = {side: np.flatnonzero(outside.any(axis=0)) for side, outside in sides.items()}
-    return {
-        f"{name} {side} {ends[column][end]:.3g}": outside[:, column]
-        for column, name in enumerate(manifest.features)
-        for end, (side, outside) in enumerate(sides.items())
-        if column in somewhere[side]
-    }
+    lowest = np.fmin.reduce(features, axis=0, initial=np.inf)
+    highest = np.fmax.reduce(features, axis=0, initial=-np.inf)
+    found = {}
+    for column in np.flatnonzero((lowest < low) | (highest > high)):
+        name, (bottom, top), values = manifest.features[column], ends[column], features[:, column]
+        if lowest[column] < low[column]:
+            found[f"{name} below {bottom:.3g}"] = values < low[column]
+        if highest[column] > high[column]:
+            found[f"{name} above {top:.3g}"] = values > high[column]
+    return found
 
 
 def far_from_training(features: FloatArray, novelty: Novelty | None) -> Mapping[str, BoolArray]:
