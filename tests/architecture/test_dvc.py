@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from epochs_left.registry import module_names
 from epochs_left.regressors import REGRESSORS
+from epochs_left.simulation.planning import SOURCES
 from epochs_left.storage.params import load_params, merged
 from epochs_left.workloads import WORKLOADS
 
@@ -73,6 +74,12 @@ def code_dependencies(stage: str) -> set[str]:
     return {"regressors" if name.startswith("regressors/") else name for name in names} - {
         "__init__.py"
     }
+
+
+def test_shards_are_named_by_exactly_the_mathematics_that_makes_them() -> None:
+    wanted = {as_dependency(module) for module in imported_modules("simulate")} - {None}
+    mathematics = {path for path in wanted if path and path.startswith("dynamics/")}
+    assert {path for path in SOURCES if path.startswith("dynamics")} == mathematics
 
 
 @pytest.mark.parametrize("stage", list(STAGES))

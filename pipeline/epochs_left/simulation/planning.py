@@ -21,9 +21,12 @@ from epochs_left.storage.params import PARAMS
 from epochs_left.workloads import WORKLOADS, Source, TaskData, Workload
 
 #: Sources whose edit must make new shards: whatever determines a row.
-_SOURCES = (
+SOURCES = (
     "compiled.py",
-    "dynamics",
+    *(
+        f"dynamics/{name}.py"
+        for name in ("criterion", "curve_prior", "geometry", "schedules", "sketch", "xor")
+    ),
     "schema.py",
     "seeding.py",
     "simulation",
@@ -36,7 +39,7 @@ _LIBRARIES = ("numpy", "numba", "scipy", "torch")
 
 #: Read with the code, not later: a worker that outlives an update still runs what it has loaded.
 ENVIRONMENT: dict[str, Any] = {
-    "code": source_fingerprint(*_SOURCES),
+    "code": source_fingerprint(*SOURCES),
     "libraries": {name: version(name) for name in _LIBRARIES},
     "platform": f"{platform.system()}-{platform.machine()}",
 }
