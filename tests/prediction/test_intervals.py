@@ -223,3 +223,25 @@ def test_long_runs_do_not_speak_for_short_ones_of_their_lineage() -> None:
     np.testing.assert_array_equal(found.upper, expected[2])
     level = list(found.levels).index(0.8)
     assert found.upper[level] > 3 * by_row[2][level]
+
+
+def test_long_runs_do_not_speak_for_short_ones_where_their_spread_is_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two short runs of three are easy, the long one is hard, and nothing tells them apart."""
+    rng = np.random.default_rng(0)
+    run = np.repeat(np.arange(180), np.tile([1, 1, 30], 60))
+    residuals = Residuals(
+        X=np.zeros((run.size, 1), dtype=np.float32),
+        residual=np.tile([0.01, 0.01, 1.0], 60)[run] * rng.normal(size=run.size),
+        lineage=run // 3,
+        run=run,
+        fold=run // 3 % FOLDS,
+    )
+    spread = calibrated(residuals, 0, adaptive=True).spread
+    monkeypatch.setattr(intervals, "run_weights", lambda labels: np.ones(labels.size))
+    by_row = calibrated(residuals, 0, adaptive=True).spread
+    assert spread is not None
+    assert by_row is not None
+    one, other = (np.ptp(model.predict(residuals.X[:1])) for model in (spread, by_row))
+    assert one < 0.8 * other

@@ -30,11 +30,6 @@ from epochs_left.storage.manifests import ResidualQuantiles
 MAX_SPREAD_ROWS = 10_000
 
 
-#: Parts that the folds are put into, each predicted by quantiles of the other: a fit for every fold
-#: would take twice as long.
-SPREAD_PARTS = 2
-
-
 @dataclass(frozen=True, kw_only=True)
 class Residuals:
     """Out-of-fold residuals of one model, a row an example.
@@ -133,11 +128,10 @@ def calibrated(residuals: Residuals, root_seed: int, *, adaptive: bool) -> Inter
 
 
 def _cross_fitted(residuals: Residuals, weight: FloatArray, root_seed: int) -> FloatArray:
-    """Return the quantiles of each row by a model of other folds, shape ``(n, 2)``."""
-    part = np.unique(residuals.fold, return_inverse=True)[1] % SPREAD_PARTS
+    """Return the quantiles of each row by a model of the other folds, shape ``(n, 2)``."""
     quantiles = np.empty((weight.size, 2))
-    for number in np.unique(part):
-        test = part == number
+    for number in np.unique(residuals.fold):
+        test = residuals.fold == number
         model = _fit_spread(residuals, ~test, weight, root_seed)
         quantiles[test] = model.predict(residuals.X[test])
     return quantiles

@@ -42,6 +42,9 @@ class RegressorSpec:
         Whether it learns from censored rows too: it is then fitted with ``fit_weighted(...,
         upper=upper)`` on rows of runs that did not converge as well, ``y`` the epochs that are
         known to remain at least and ``upper`` infinite.
+    adaptive
+        Whether its intervals are learnt to be as wide as a row is hard; else they are the same for
+        every row. A fit a fold: worth it for what people use.
     """
 
     name: str
@@ -54,6 +57,7 @@ class RegressorSpec:
     candidates: tuple[Settings, ...] = ()
     cheaper: Settings | None = None
     censored: bool = False
+    adaptive: bool = False
 
     def tuned(self, random_state: int) -> RegressorMixin:
         """Return the unfitted estimator that chooses its settings inside the training rows."""
@@ -89,6 +93,7 @@ def regressor(
     candidates: Sequence[Settings] = (),
     cheaper: Settings | None = None,
     censored: bool = False,
+    adaptive: bool = False,
 ) -> Callable[[Build], Build]:
     """Register a function ``(random_state) -> estimator`` under the function's name.
 
@@ -109,6 +114,8 @@ def regressor(
         Settings that make a fit cheap while the candidates are compared.
     censored
         Whether the estimator's ``fit`` takes upper bounds of the targets.
+    adaptive
+        Whether its intervals depend on the row.
     """
 
     def register(build: Build) -> Build:
@@ -124,6 +131,7 @@ def regressor(
             candidates=tuple(candidates),
             cheaper=cheaper,
             censored=censored,
+            adaptive=adaptive,
         )
         REGRESSORS.add(name, spec)
         return build

@@ -71,8 +71,13 @@ class _Task:
 
     @property
     def says_whether(self) -> bool:
-        """Whether its bundle says if a run converges, and how wide its own intervals are."""
+        """Whether its bundle says if a run converges."""
         return self.view is View.CAUSAL and not self.spec.baseline
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the intervals of its bundle depend on the row."""
+        return self.view is View.CAUSAL and self.spec.adaptive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +188,7 @@ def _fit(task: _Task, material: _Material) -> _Fitted:
     # The last bits of a product of matrices depend on the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
         predictions = out_of_fold(spec, examples, task.settings, task.root_seed)
-        intervals = intervals_of(predictions, examples, task.root_seed, adaptive=task.says_whether)
+        intervals = intervals_of(predictions, examples, task.root_seed, adaptive=task.adaptive)
         bundle = build_bundle(
             spec,
             task.view,

@@ -17,7 +17,7 @@ ROWS = 24_000
 WEIGHT_ROWS = 4_000
 
 
-@regressor(title="Stack", scale="log", views=(View.CAUSAL,))
+@regressor(title="Stack", scale="log", views=(View.CAUSAL,), adaptive=True)
 def stacked(random_state: int) -> RegressorMixin:
     """Boosted trees, a radial kernel and cubics, with weights for unseen lineages.
 

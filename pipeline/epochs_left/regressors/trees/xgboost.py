@@ -17,6 +17,7 @@ SHALLOW = {"max_depth": 4, "n_estimators": 160}
     scale="log",
     candidates=[{}, SHALLOW],
     cheaper=FEW_ROUNDS,
+    adaptive=True,
 )
 def xgboost(random_state: int) -> RegressorMixin:
     """Boosted trees on the features as they are; missing values choose a branch of their own."""
