@@ -12,8 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epochs_left.evaluation.baselines import SIBLINGS, baselines, median_left
+from epochs_left.evaluation.baselines import SIBLINGS, _out_of_fold, baselines, median_left
 from epochs_left.evaluation.context import FamilyContext
+from epochs_left.evaluation.refits import FOLDS
+from epochs_left.prediction.training import estimator_seed
+from epochs_left.seeding import Purpose
+from epochs_left.statistics.folds import grouped_folds
 
 planted_context = runpy.run_path(str(Path(__file__).parent / "planted.py"))["planted_context"]
 
@@ -112,6 +116,21 @@ def test_a_lineage_is_never_its_own_sibling() -> None:
     for name in (MEDIAN, OUTLASTING):
         assert found[name, KIND] == found[name, "all runs"]
         assert found[name, KIND][1] > 0
+
+
+def test_the_runs_of_a_fold_do_not_tell_what_their_siblings_took() -> None:
+    """Whatever they took, the medians for the fold stay the same, and those for others move."""
+    context = planted({f"net{i}": 3 + 2 * i for i in range(40)}, 1)
+    number = context.training["run_id"].str.extract(r"(\d+)")[0].astype(int)
+    rows = context.training.assign(architecture=np.where(number % 4 < 2, "a", "b"))
+    seed = estimator_seed(context.root_seed, Purpose.FOLDS)
+    _, test = grouped_folds(rows["lineage_id"].to_numpy(), FOLDS, seed)[0]
+    of_fold = np.isin(np.arange(len(rows)), test)
+    slower = rows.assign(remaining=rows["remaining"] + 1_000 * of_fold)
+    before, after = (_out_of_fold(context, table) for table in (rows, slower))
+    for key, values in before.items():
+        np.testing.assert_array_equal(after[key][of_fold], values[of_fold])
+        assert (after[key] > values)[~of_fold].mean() > 0.2
 
 
 def test_rows_of_the_model_are_those_of_the_baselines() -> None:

@@ -13,7 +13,8 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from epochs_left.evaluation.baselines import SIBLINGS
-from epochs_left.evaluation.beats_baselines import beats_baselines
+from epochs_left.evaluation.beats_baselines import _sibling_median, beats_baselines
+from epochs_left.evaluation.held_out import held_out
 from epochs_left.evaluation.paired_tests import ALPHA
 
 planted = runpy.run_path(str(Path(__file__).parent / "planted.py"))
@@ -64,6 +65,27 @@ def test_p_values_are_corrected_for_the_number_of_baselines() -> None:
     ]
     expected = multipletests([test["p_value"] for test in tests], ALPHA, "holm")[1]
     np.testing.assert_allclose([test["p_holm"] for test in tests], expected)
+
+
+@pytest.mark.parametrize("siblings", list(SIBLINGS))
+def test_the_runs_of_a_fold_do_not_tell_what_their_siblings_took(siblings: str) -> None:
+    """Whatever they took, the medians for the fold stay the same, and those for others move."""
+    rng = np.random.default_rng(0)
+    rows = planted["rows"](rng, 40)
+    frame = planted["out_of_fold"](rng, rows, {"xgboost": 0.5})
+    task = np.where(rows["lineage_id"].str[-1].astype(int) < 5, "a", "b")
+    training = planted["examples"](rows, {}, **{**KINDS, "task": task})
+    of_fold = (frame["fold"] == 1).to_numpy()
+    slower = frame.assign(remaining=frame["remaining"] + 1_000 * of_fold)
+    before, after = (
+        _sibling_median(context, held_out(context), siblings)
+        for context in (
+            planted["context"](["xgboost"], out_of_fold=table, training=training)
+            for table in (frame, slower)
+        )
+    )
+    np.testing.assert_array_equal(after[of_fold], before[of_fold])
+    assert (after[~of_fold] > before[~of_fold]).mean() > 0.2
 
 
 def test_siblings_tell_what_their_kind_has_in_common() -> None:

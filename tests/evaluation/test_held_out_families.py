@@ -18,6 +18,7 @@ import epochs_left.evaluation.held_out_families as module
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.held_out_families import (
     AS_MEASURED,
+    EVEN,
     FOLDS,
     UNSEEN,
     WIDENED,
@@ -69,6 +70,13 @@ def rows_of(family: str, bias: float, seed: int, *, architecture: str = "same") 
     )
 
 
+def with_locked_nonsense(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add a locked twin of every run, in lineages of their own, that takes for ever."""
+    names = {name: "locked " + frame[name] for name in ("run_id", "lineage_id")}
+    twins = frame.assign(locked=True, converged=True, remaining=50_000.0, **names)
+    return pd.concat([frame, twins], ignore_index=True)
+
+
 def context(folder: Path, frames: dict[str, pd.DataFrame]) -> EvaluationContext:
     dictionary = planted["dictionary"]({"told": "loss_slopes", "hint": "loss_level"})
     dictionary[1]["loss_only"] = False
@@ -93,7 +101,8 @@ def entries_of(folder: Path, bias: dict[str, float], **labels: Any) -> dict[str,
     frames = {name: rows_of(name, bias.get(name, 0.0), i) for i, name in enumerate(NAMES)}
     for name, label in labels.items():
         frames[name] = frames[name].assign(architecture=label)
-    entries = held_out_families(context(folder, frames))
+    locked = {name: with_locked_nonsense(frame) for name, frame in frames.items()}
+    entries = held_out_families(context(folder, locked))
     json.dumps(entries, allow_nan=False)
     return {entry["family"]: entry for entry in entries}
 
@@ -129,6 +138,15 @@ def test_families_of_one_law_are_predicted_as_from_within(
         assert 0.8 < entry["in_family"]["coverage"] < 1
 
 
+def test_locked_runs_are_neither_scored_nor_learnt_from(alike: dict[str, dict[str, Any]]) -> None:
+    """They take 50,000 epochs: the other tests, too, fail when they are among the others."""
+    for seed, name in enumerate(NAMES):
+        scored = rows_of(name, 0.0, seed).query("converged")
+        assert alike[name]["n_runs"] == scored["run_id"].nunique()
+        assert alike[name]["n_lineages"] == scored["lineage_id"].nunique()
+        assert alike[name]["median_relative_error"] < 1
+
+
 def test_a_name_that_no_other_family_has_widens_the_intervals(
     alike: dict[str, dict[str, Any]],
 ) -> None:
@@ -161,7 +179,52 @@ def test_the_loss_alone_is_scored_too(alike: dict[str, dict[str, Any]]) -> None:
         assert alone["r2"] == pytest.approx(entry["r2"], abs=0.1)
         assert answer(entry, UNSEEN)["auc"] > 0.9
         assert entry["auc"] == alone["auc"] < 0.7  # the hint is no matter of the loss
-        assert len(entry["answers"]) == 6
+        assert len(entry["answers"]) == 8
+
+
+def test_what_is_not_held_lies_on_either_side(apart: dict[str, dict[str, Any]]) -> None:
+    for entry in apart.values():
+        for found in (entry, *entry["answers"], *entry["parts"]):
+            held = found["coverage"]
+            held = held["estimate"] if isinstance(held, dict) else held
+            assert held + found["sooner"] + found["later"] == pytest.approx(1)
+    mlp, resnet = (answer(apart[name], AS_MEASURED) for name in ("mlp", "resnet"))
+    assert mlp["later"] > 10 * mlp["sooner"]  # it lasts longer than the others
+    assert resnet["sooner"] > 10 * resnet["later"]
+    assert mlp["bias"] > 0.7  # 1.5 longer than the law, the others half a unit shorter on average
+    assert resnet["bias"] < -0.7
+
+
+def test_parts_are_some_of_the_rows_and_those_of_a_kind_are_all(
+    alike: dict[str, dict[str, Any]],
+) -> None:
+    for entry in alike.values():
+        parts = {part["part"]: part for part in entry["parts"]}
+        assert not {"optimizer sgd", "target epsilon"} & set(parts)  # they are the whole family
+        seen = [part for name, part in parts.items() if name.startswith("epochs seen")]
+        assert sum(part["n_rows"] for part in seen) == entry["n_rows"]
+        assert len(seen) == 2
+
+
+@pytest.mark.parametrize("seed", [0, 10])
+def test_intervals_are_wide_where_rows_are_hard(tmp_path: Path, seed: int) -> None:
+    frames = {}
+    for i, name in enumerate(NAMES):
+        frame = rows_of(name, 0.0, seed + i)
+        hard = frame["told"] > 0.5
+        noise = np.random.default_rng([seed, i]).normal(size=len(frame))
+        blur = np.where(hard, 1.0, 0.1) * noise
+        left = np.log1p(frame["epoch"]) + frame["told"] + 2 + blur
+        remaining = np.expm1(left.clip(0.7)).where(frame["converged"])
+        kind = np.where(hard, "hard", "easy")
+        frames[name] = frame.assign(remaining=remaining, activation=kind)
+    for entry in held_out_families(context(tmp_path, frames)):
+        parts = {part["part"]: part for part in entry["parts"]}
+        hard, easy = (parts[f"activation {kind}"] for kind in ("hard", "easy"))
+        assert hard["log_width"] > 1.7 * easy["log_width"]
+        assert min(hard["coverage"]["estimate"], easy["coverage"]["estimate"]) > 0.75
+        even = answer(entry, EVEN, "loss_only")["log_width"]
+        assert easy["log_width"] < even < hard["log_width"]
 
 
 def test_no_model_sees_a_row_of_the_family_that_it_is_scored_on(
@@ -178,7 +241,7 @@ def test_no_model_sees_a_row_of_the_family_that_it_is_scored_on(
     monkeypatch.setattr(module._Families, "residual", spy)
     entries_of(tmp_path, {})
     families, pairs, both = len(NAMES), len(NAMES) * (len(NAMES) - 1) // 2, 2
-    assert len(seen) == both * (families + pairs + FOLDS * (families + 1))
+    assert len(seen) == both * (families + pairs + FOLDS * families) + FOLDS
     assert all(not train & test for train, test in seen)
 
 

@@ -16,6 +16,7 @@ from epochs_left.schema import View
 
 Make = Callable[..., FamilyContext]
 PERFECT = {"r2": 1.0, "mse": 0.0, "mae": 0.0, "median_relative_error": 0.0}
+GAP = "r2_gap"
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,11 @@ def test_a_perfect_predictor_has_perfect_scores(make_context: Make) -> None:
     found = scores(make_context(out_of_fold=perfect))
     for split in ("by lineage", "row-wise"):
         of_split = chosen(found, split=split)
-        assert {entry["metric"] for entry in of_split} == set(PERFECT)
+        assert {entry["metric"] for entry in of_split} - {GAP} == set(PERFECT)
         for entry in of_split:
             if entry["estimate"] is not None:  # R^2 of rows that do not vary
-                assert entry["estimate"] == pytest.approx(PERFECT[entry["metric"]], abs=1e-12)
+                expected = {**PERFECT, GAP: 0.0}[entry["metric"]]
+                assert entry["estimate"] == pytest.approx(expected, abs=1e-12)
         assert chosen(of_split, scope="all", estimate=None) == []
 
 
@@ -59,6 +61,34 @@ def test_scores_equal_scikit_learn_s(context: FamilyContext, entries: list[dict[
         )
         assert entry["estimate"] == pytest.approx(expected, rel=1e-9)
         assert entry["n_rows"] == len(rows)
+
+
+def test_the_gap_is_that_of_the_rows_that_both_splits_predict(
+    context: FamilyContext, entries: list[dict[str, Any]]
+) -> None:
+    table = context.out_of_fold
+    keys = ["run_id", "epoch"]
+    pair = table[table["split"] == "row-wise"].merge(
+        table[table["split"] == "by lineage"], on=keys, suffixes=("", " by lineage")
+    )
+    assert 0 < len(pair) < (table["split"] == "by lineage").sum()
+    actual = np.log1p(pair["remaining"])
+    per_run = 1 / pair.groupby("run_id")["epoch"].transform("size")
+    gaps = chosen(entries, metric=GAP, scope="all")
+    assert {entry["weighting"] for entry in gaps} == {"run", "row"}
+    assert len(gaps) == 2 * len(context.models)
+    for entry in gaps:
+        weight = per_run if entry["weighting"] == "run" else None
+        name = f"{entry['model']}-{entry['view']}"
+        row_wise, grouped = (
+            r2_score(actual, np.log1p(pair[column]), sample_weight=weight)
+            for column in (name, f"{name} by lineage")
+        )
+        assert entry["estimate"] == pytest.approx(row_wise - grouped, abs=1e-9)
+        assert entry["n_rows"] == len(pair)
+    assert headline(entries)["row-wise less by lineage"].keys() == {
+        f"{model}-{view.value}" for model, view in context.models
+    }
 
 
 def test_every_model_is_scored_on_every_split(entries: list[dict[str, Any]]) -> None:

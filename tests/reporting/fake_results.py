@@ -60,6 +60,8 @@ def fake_results(seed: int = 0, *, n_rows: int = 4000, n_plane: int = 121) -> di
         "predictions.parquet": _predictions(rng, n_rows),
         "error_by_epoch.json": _error_by_epoch(),
         "convergence.json": _convergence(),
+        "calibration.json": _calibration(),
+        "survival.json": _survival(),
         "beats_baselines.json": _beaten(),
         "held_out_families.json": _held_out(),
         "importance.json": _importance(),
@@ -103,6 +105,8 @@ def _metrics(base: dict[str, Any], r2: float) -> list[dict[str, Any]]:
             **_around(max(0.01, 0.9 * (1 - r2) ** 0.7), half),
         },
     ]  # fmt: skip
+    if base["split"] == "row-wise":
+        rows.append({**base, "scale": "log", "metric": "r2_gap", **_around(0.03, 0.005)})
     if base["split"] == "locked test" and not base["baseline"]:
         for level in (0.5, 0.8, 0.9):
             held = {**base, "level": level, "scale": "log"}
@@ -227,12 +231,59 @@ def _convergence() -> dict[str, Any]:
     bins = np.linspace(0.05, 0.95, 10)
     return {
         "model": "xgboost", "view": "causal", "auc": 0.963, "auc_lower": 0.951, "auc_upper": 0.972,
-        "brier": 0.071, "at_epoch": 10, "n_runs": 1890,
+        "brier": 0.071, "at_epoch": 10, "n_runs": 1890, "landmarks": _landmarks(),
         "reliability": [
             {"predicted": float(p), "observed": float(p + 0.05 * np.sin(7 * p)), "n": int(400 * p)}
             for p in bins
         ],
     }  # fmt: skip
+
+
+def _landmarks() -> list[dict[str, Any]]:
+    return [
+        {
+            "at_epoch": at, "n_runs": 2000 - 20 * at, "n_lineages": 500 - 5 * at,
+            "share_converged": 0.6, "auc": _around(0.97 - at / 1000, 0.01),
+            "brier": _around(0.03, 0.01), "bias": _around(0.01, 0.02),
+            "calibration_error": 0.02, "calibration_error_by_chance": 0.015,
+        }
+        for at in (1, 2, 5, 10, 20, 50)
+    ]  # fmt: skip
+
+
+def _calibration() -> dict[str, Any]:
+    models = {"xgboost": "XGBoost", "random_forest": "Random forest"}
+    size = {"n_rows": 4000, "n_runs": 1126, "n_lineages": 404}
+    intervals, distributions = [], []
+    for model, title in models.items():
+        named = {"model": model, "title": title, "view": "causal"}
+        for scope, level in (("all", 0.5), ("all", 0.8), ("all", 0.9), ("optimizer sgd", 0.9)):
+            scored = {
+                "coverage": _around(level + 0.02, 0.01), "width": _around(2 * level, 0.1),
+                "interval_score": _around(3 * level, 0.1), "holds_level": False,
+                "median_width": 2 * level, "median_ratio": 1 + level,
+            }  # fmt: skip
+            intervals.append({**named, "scope": scope, "level": level, **scored, **size})
+        pit = [0.08, 0.09, 0.1, 0.11, 0.12, 0.12, 0.11, 0.1, 0.09, 0.08]
+        distributions.append({**named, "crps": _around(0.14, 0.01), "pit": pit, **size})
+    return {"intervals": intervals, "distributions": distributions}
+
+
+def _survival() -> list[dict[str, Any]]:
+    titles = {
+        "xgboost": "XGBoost", "failure_times": "Boosted failure times, without P(converges)",
+        "survival_forest": "Random survival forest", "siblings": "Kaplan-Meier of siblings",
+    }  # fmt: skip
+    return [
+        {
+            "model": model, "title": title, "at_epoch": at, "n_converged": 700, "n_rows": 1900,
+            "last_time": 148.0, "n_runs": 1900, "n_lineages": 400, "missing": None,
+            "c_index": _around(0.95 - 0.1 * order, 0.01),
+            "integrated_brier": _around(0.03 + 0.05 * order, 0.005),
+        }
+        for at in (1, 5, 10)
+        for order, (model, title) in enumerate(titles.items())
+    ]  # fmt: skip
 
 
 def _beaten() -> dict[str, Any]:
@@ -257,9 +308,27 @@ def _held_out() -> list[dict[str, Any]]:
             "family": family, "level": 0.9, "r2": r2, "median_relative_error": 0.4,
             "coverage": coverage, "log_width": 3.9, "auc": 0.83, "share_unlike": 1.0,
             "share_unlike_features": 0.4, "n_rows": 900, "n_runs": 120, "n_lineages": 40,
-            "answers": [], "in_family": {"r2": r2 + 0.3, "coverage": 0.91},
+            "sooner": 0.01, "later": 0.99 - coverage, "bias": 0.2, "parts": _parts(coverage),
+            "answers": [
+                {
+                    "inputs": inputs, "interval": interval, "r2": r2, "log_width": 3.9,
+                    "coverage": _around(coverage, 0.02),
+                }
+                for inputs in ("all", "loss_only") for interval in ("as measured", "widened")
+            ],
+            "in_family": {"r2": r2 + 0.3, "coverage": 0.91},
         }
         for family, r2, coverage in (("neuron", 0.5, 0.79), ("mlp", 0.4, 0.97))
+    ]  # fmt: skip
+
+
+def _parts(coverage: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "part": part, "coverage": _around(held, 0.03), "sooner": 0.99 - held, "later": 0.01,
+            "bias": -1.1, "log_width": 2.9, "n_runs": 60, "n_rows": 400, "n_lineages": 30,
+        }
+        for part, held in (("optimizer sgd", coverage), ("epochs left 1 to 10", coverage - 0.1))
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +16,7 @@ from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import LEVEL, EvaluationContext
 from epochs_left.evaluation.plain import counts, entry_of, finite
+from epochs_left.prediction.intervals import Intervals, Residuals, calibrated
 from epochs_left.prediction.pooling import LANDMARK, PRIOR, SPEC, PoolExamples, pooled_examples
 from epochs_left.prediction.predictor import WIDENING
 from epochs_left.prediction.training import (
@@ -28,7 +30,7 @@ from epochs_left.regressors._fitting import fit_weighted
 from epochs_left.schema import TargetKind
 from epochs_left.seeding import Purpose, generator
 from epochs_left.statistics.bootstrap import bootstrap_sums
-from epochs_left.statistics.conformal import Offsets, conformal_offsets, offsets_at
+from epochs_left.statistics.conformal import Offsets, centre_and_half_width, offsets_at
 from epochs_left.statistics.folds import grouped_folds, run_weights
 from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS, Novelty
 from epochs_left.statistics.scales import SCALES
@@ -42,23 +44,34 @@ RUNS_PER_FAMILY = 250
 FOLDS = 2
 #: Fewer families leave too little to train on.
 MIN_FAMILIES = 3
-#: How intervals are made: as measured on the families that are left; so many times as wide on the
-#: log(1 + R) scale, which is what `Predictor.interval` does with rows that it flags; and from how
-#: far off each of the families that are left was when it, too, was left out.
+#: How intervals are made: as measured on the families that are left, wider where the features say
+#: that a row is hard; so many times as wide on the log(1 + R) scale, which is what
+#: `Predictor.interval` does with rows that it flags; the same with one interval for every row; and
+#: from how far off each of the families that are left was when it, too, was left out.
 AS_MEASURED, WIDENED, UNSEEN = "as measured", "widened", "unseen family"
-#: What stands in the entry itself: how `Predictor.forecast` answers rows that it flags, but with
-#: offsets that are the same for every row and a fit without tuning. With those that depend on the
-#: row, as in the bundle, 90 % intervals held .86 of the neuron and .99 of the other families.
+EVEN = "widened, the same for every row"
+#: What stands in the entry itself: how `Predictor.forecast` answers rows that it flags, but with a
+#: fit without tuning.
 HEADLINE = ("loss_only", WIDENED)
+#: A part of a family with fewer runs says nothing.
+MIN_RUNS = 20
+#: Bins in which epochs seen and epochs left are looked at, by the last epoch before them.
+BINS = {"0": -1.0, "1 to 10": 0.0, "11 to 100": 10.0, "over 100": 100.0}
+
+#: Lower and upper offsets from the predictions on the log(1 + R) scale, shape ``(n,)`` each.
+Ends = tuple[FloatArray, FloatArray]
+#: The ends by inputs and kind of interval.
+Kinds = Mapping[str, Mapping[str, Ends]]
+Entry = dict[str, Any]
 
 
 @result("held_out_families.json", of=ALL, long=True)
-def held_out_families(context: EvaluationContext) -> list[dict[str, Any]]:
+def held_out_families(context: EvaluationContext) -> list[Entry]:
     """Return scores on each family of predictors that were trained on all others.
 
     Drawn rows of runs that reach their target, whatever it is, every run weighing the same. An
-    entry's own figures are those of `HEADLINE`; ``answers`` has the others, ``in_family`` those of
-    predictors that have seen other lineages of the family.
+    entry's own figures are those of `HEADLINE`, and so are those of its ``parts``; ``answers`` has
+    the others, ``in_family`` those of predictors that have seen other lineages of the family.
     """
     pool = _pool(context)
     if pool is None:
@@ -142,6 +155,25 @@ class _Families:
             found = np.where(test, self.residual(availability, train, test & self.scored), found)
         return found
 
+    def ends(
+        self, availability: str, residual: FloatArray, rows: BoolArray, *, adaptive: bool
+    ) -> Ends:
+        """Return where intervals begin and end that the residuals of some rows support.
+
+        As `pooling.build_pooled_bundle` makes them: beside the predictions of all rows of the pool,
+        on the log(1 + R) scale.
+        """
+        known = rows & np.isfinite(residual)
+        X = self.pool.examples.inputs(availability)
+        residuals = Residuals(
+            X=X[known],
+            residual=residual[known],
+            lineage=self.pool.examples.lineage[known],
+            run=self.pool.keys["run_id"].to_numpy(str)[known],
+            fold=np.argmax([test for _, test in self._folds(rows)], axis=0)[known],
+        )
+        return _ends_of(calibrated(residuals, self.root_seed, adaptive=adaptive), X)
+
     def p_converges(self, availability: str, train: BoolArray, test: BoolArray) -> FloatArray:
         """Return the probabilities on ``test`` of a classifier of ``train``, shape ``(n,)``."""
         examples = self.pool.examples
@@ -153,18 +185,30 @@ class _Families:
         return found
 
     @cached_property
-    def within(self) -> dict[str, FloatArray]:
-        """Residuals by lineage of every scored row, by availability."""
-        everything = np.ones(len(self.pool.keys), dtype=np.bool_)
-        return {name: self.by_lineage(name, everything) for name in self.availabilities}
+    def within(self) -> FloatArray:
+        """Residuals by lineage of every scored row, every input known, shape ``(n,)``."""
+        return self.by_lineage("all", self.everything)
+
+    @cached_property
+    def ends_within(self) -> Ends:
+        """Ends of the intervals of every row from residuals of other lineages."""
+        first, second = self._folds(self.everything)
+        ends = [self.ends("all", self.within, train, adaptive=True) for train, _ in (first, second)]
+        lower, upper = np.where(first[1], *ends)
+        return lower, upper
 
     @cached_property
     def p_within(self) -> FloatArray:
         """Probabilities of every row, trained on other lineages, shape ``(n,)``."""
-        found = np.full(len(self.pool.keys), np.nan)
-        for train, test in self._folds(np.ones(found.size, dtype=np.bool_)):
+        found = np.full(self.everything.size, np.nan)
+        for train, test in self._folds(self.everything):
             found = np.where(test, self.p_converges("all", train, test), found)
         return found
+
+    @property
+    def everything(self) -> BoolArray:
+        """Every row of the pool, shape ``(n,)``."""
+        return np.ones(len(self.pool.keys), dtype=np.bool_)
 
     def _folds(self, rows: BoolArray) -> Iterator[tuple[BoolArray, BoolArray]]:
         index = np.flatnonzero(rows)
@@ -178,77 +222,95 @@ class _Families:
         return build(estimator_seed(self.root_seed, Purpose.ESTIMATOR))
 
 
-def _entry(families: _Families, name: str, score: _Scorer) -> dict[str, Any]:
+def _entry(families: _Families, name: str, score: _Scorer) -> Entry:
     own = families.of(name)
     scored = families.scored & own
     by_features = _unlike_features(families, own)
     unlike = by_features | _unseen_names(families, own)
-    answers = list(_answers(families, name, unlike, score))
+    ends = {each: _offsets(families, each, name, unlike) for each in families.availabilities}
+    answers = list(_answers(families, name, ends, score))
+    seen = score(scored, families.within, *families.ends_within)
     headline = next(each for each in answers if (each["inputs"], each["interval"]) == HEADLINE)
     return {
         "family": name,
         "level": LEVEL,
-        **{key: headline[key] for key in ("r2", "median_relative_error")},
+        **{key: value for key, value in headline.items() if key not in ("inputs", "interval")},
         "coverage": headline["coverage"]["estimate"],
-        "log_width": headline["log_width"],
-        "auc": headline["auc"],
         "share_unlike": _share(families, scored, unlike),
         "share_unlike_features": _share(families, scored, by_features),
         **counts(families.pool.keys[scored]),
+        "parts": list(_by_part(families, name, ends, score)),
         "answers": answers,
-        "in_family": _in_family(families, own, score),
+        "in_family": {
+            **seen,
+            "coverage": seen["coverage"]["estimate"],
+            "auc": _auc(families, own, families.p_within),
+        },
     }
 
 
-def _answers(
-    families: _Families, name: str, unlike: BoolArray, score: _Scorer
-) -> Iterator[dict[str, Any]]:
+def _answers(families: _Families, name: str, ends: Kinds, score: _Scorer) -> Iterator[Entry]:
     """Score what is said of a family with each set of inputs and each kind of interval."""
     own = families.of(name)
-    for availability in families.availabilities:
+    for availability, of_kind in ends.items():
         residual = families.left_out(availability, name)
         area = _auc(families, own, families.p_converges(availability, ~own, own))
-        for interval, ends in _offsets(families, availability, name, unlike).items():
-            scores = score(families.scored & own, residual, *ends)
+        for interval, found in of_kind.items():
+            scores = score(families.scored & own, residual, *found)
             yield {"inputs": availability, "interval": interval, **scores, "auc": area}
 
 
-def _in_family(families: _Families, own: BoolArray, score: _Scorer) -> dict[str, Any]:
-    """Score the family by predictors that have seen other lineages of it."""
-    residual = families.within["all"]
-    lower, upper = offsets_at(LEVEL, _conformal(families, residual))
-    found = score(families.scored & own, residual, _constant(own, lower), _constant(own, upper))
+def _by_part(families: _Families, name: str, ends: Kinds, score: _Scorer) -> Iterator[Entry]:
+    """Score the headline's answer in each part of the family of enough runs."""
+    availability, interval = HEADLINE
+    residual, found = families.left_out(availability, name), ends[availability][interval]
+    scored, keys = families.scored & families.of(name), families.pool.keys
+    for part, mask in _parts(keys).items():
+        rows = scored & mask
+        if keys.loc[rows, "run_id"].nunique() >= MIN_RUNS and (rows != scored).any():
+            yield {"part": part, **score(rows, residual, *found), **counts(keys[rows])}
+
+
+def _parts(keys: pd.DataFrame) -> dict[str, BoolArray]:
+    """Return the parts that are looked at, as masks of the rows."""
+    columns = {"target": "target_kind", **{label: label for label in LABELS}}
+    values = {what: keys[column].astype(str) for what, column in columns.items()}
+    for what, column in {"epochs seen": "epoch", "epochs left": "remaining"}.items():
+        values[what] = pd.cut(keys[column], [*BINS.values(), np.inf], labels=list(BINS)).astype(str)
     return {
-        **found,
-        "coverage": found["coverage"]["estimate"],
-        "auc": _auc(families, own, families.p_within),
+        f"{what} {value}": (found == value).to_numpy()
+        for what, found in values.items()
+        for value in found.unique()
     }
 
 
 def _offsets(
     families: _Families, availability: str, name: str, unlike: BoolArray
-) -> Mapping[str, tuple[FloatArray, FloatArray]]:
-    """Return the lower and upper offsets of every row, shape ``(n,)`` each, by their kind."""
+) -> Mapping[str, Ends]:
+    """Return the ends of the intervals of every row by their kind."""
     rest = ~families.of(name)
-    measured = offsets_at(LEVEL, _conformal(families, families.by_lineage(availability, rest)))
+    residual = families.by_lineage(availability, rest)
+    (low, high), even = (
+        families.ends(availability, residual, rest, adaptive=adaptive) for adaptive in (True, False)
+    )
     factor = np.where(unlike, WIDENING, 1.0)
     unseen = offsets_at(LEVEL, _unseen(families, availability, name))
     return {
-        AS_MEASURED: (_constant(rest, measured[0]), _constant(rest, measured[1])),
-        WIDENED: (factor * measured[0], factor * measured[1]),
-        UNSEEN: (_constant(rest, unseen[0]), _constant(rest, unseen[1])),
+        AS_MEASURED: (low, high),
+        WIDENED: (factor * low, factor * high),
+        EVEN: (factor * even[0], factor * even[1]),
+        UNSEEN: (np.full(rest.size, unseen[0]), np.full(rest.size, unseen[1])),
     }
 
 
-def _constant(rows: BoolArray, value: float) -> FloatArray:
-    return np.full(rows.size, value)
-
-
-def _conformal(families: _Families, residual: FloatArray) -> Offsets:
-    known = np.isfinite(residual)
-    examples = families.pool.examples
-    weight = run_weights(examples.run[known])
-    return conformal_offsets(residual[known], examples.lineage[known], weight)
+def _ends_of(intervals: Intervals, X: FloatArray) -> Ends:
+    found = intervals.quantiles
+    levels, *offsets = (np.array(values) for values in (found.levels, found.lower, found.upper))
+    lower, upper = offsets_at(LEVEL, (levels, offsets[0], offsets[1]))
+    if intervals.spread is None:
+        return np.full(len(X), lower), np.full(len(X), upper)
+    centre, half_width = centre_and_half_width(intervals.spread.predict(X))
+    return centre + lower * half_width, centre + upper * half_width
 
 
 def _unseen(families: _Families, availability: str, name: str) -> Offsets:
@@ -307,7 +369,7 @@ class _Scorer:
 
     def __call__(
         self, rows: BoolArray, residual: FloatArray, lower: FloatArray, upper: FloatArray
-    ) -> dict[str, Any]:
+    ) -> Entry:
         """Return plain data; arrays are of all rows of the pool, offsets on the log scale."""
         examples = self.families.pool.examples
         error, weight = residual[rows], run_weights(examples.run[rows])
@@ -319,9 +381,10 @@ class _Scorer:
         width = predicted + high - np.maximum(predicted + low, 0.0)
         lineage = examples.lineage[rows]
         sums = error_sums(np.log1p(remaining), predicted, lineage, weight)
-        held = ((low <= error) & (error <= high)).astype(np.float64)
+        sooner, later = (np.asarray(side, dtype=float) for side in (error < low, error > high))
+        means = {"sooner": sooner, "later": later, "bias": error}
         coverage = bootstrap_sums(
-            mean_sums(held, lineage, weight),
+            mean_sums(1.0 - sooner - later, lineage, weight),
             {"mean": mean},
             n_replicates=self.context.settings.bootstrap_replicates,
             rng=self.context.rng("held out families"),
@@ -330,5 +393,6 @@ class _Scorer:
             "r2": finite(float(r2(sums.sum(axis=0)))),
             "median_relative_error": float(weighted_median(relative, weight)),
             "coverage": entry_of(coverage),
+            **{name: float(np.average(each, weights=weight)) for name, each in means.items()},
             "log_width": finite(float(np.average(width, weights=weight))),
         }

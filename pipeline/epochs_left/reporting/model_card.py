@@ -172,7 +172,7 @@ def _held_out(entries: Sequence[Entry]) -> str:
     return (
         "What a predictor that has seen nothing of a family says of it, answered from the loss "
         "alone with intervals twice as wide, as rows out of distribution are. It is fitted on at "
-        "most 250 runs of each other family, and its intervals do not depend on the row:\n\n"
+        "most 250 runs of each other family:\n\n"
         + table([*header, "rows called out of distribution"], rows)
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from epochs_left.reporting.content import Estimate, Mark, legend
+from epochs_left.reporting.content import Estimate, LegendEntry, Mark, legend
 from epochs_left.reporting.results import Results, Row, count, number, word
 
 SCORES = "scores.json"
@@ -21,6 +21,8 @@ SPLITS: tuple[tuple[str, str, Mark], ...] = (
     (LOCKED_TEST, "green", "diamond"),
 )
 SPLIT_LEGEND = legend(*SPLITS)
+
+GAP = "r2_gap"
 
 VIEWS = (("oracle", "End point known"), ("causal", "Past alone"))
 
@@ -46,6 +48,17 @@ class Score:
     level: float | None
     n_runs: int
     n_lineages: int
+
+
+#: What the families look like where they stand in one picture.
+FAMILY_LOOKS: Mapping[str, tuple[str, Mark]] = {
+    "neuron": ("blue", "circle"),
+    "mlp": ("vermillion", "diamond"),
+    "resnet": ("green", "square"),
+    "char_lm": ("purple", "open"),
+}
+#: A family of fewer lineages stands in tables alone: a line of it would be noise.
+LEAST_LINEAGES = 10
 
 
 def of_family(results: Results, name: str) -> Results:
@@ -105,6 +118,21 @@ def first(scores: Iterable[Score], **fields: object) -> Score | None:
 def primary(scores: Iterable[Score]) -> list[Score]:
     """Return the primary scores: R² of log(1 + R) over all runs, each run weighing the same."""
     return known(scores, metric="r2", scale="log", weighting="run", scope="all")
+
+
+def gap(scores: Iterable[Score], of: Score) -> Estimate | None:
+    """Return how much higher a model's R² is row-wise, on the rows that both splits predict.
+
+    The scores of the two splits themselves rest on different rows: row-wise folds predict some.
+    """
+    same = {"model": of.model, "view": of.view, "scope": of.scope, "weighting": of.weighting}
+    found = first(scores, metric=GAP, scale="log", **same)
+    return found.estimate if found else None
+
+
+def family_legend(families: Iterable[str]) -> list[LegendEntry]:
+    """Return the legend of a picture of several families."""
+    return legend(*((name, *FAMILY_LOOKS[name]) for name in families))
 
 
 def headline_score(scores: Sequence[Score], champion: Score) -> Score:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TypedDict
 
-from epochs_left.reporting.wording import brief, decade_label, percent
+from epochs_left.reporting.wording import brief, decade_label, integer, percent
 
 
 class Tick(TypedDict):
@@ -41,6 +41,22 @@ def share_ticks(step: float = 0.2, *, high: float = 1.0) -> list[Tick]:
     """Return ticks from 0 to ``high`` as percentages."""
     n_steps = max(1, math.ceil(high / step - 1e-9))
     return [{"at": i * step, "label": percent(i * step)} for i in range(n_steps + 1)]
+
+
+def epoch_position(epochs: float) -> float:
+    """Return the place of an epoch on a logarithmic axis that has epoch 0 on it."""
+    return math.log10(1 + epochs)
+
+
+def epoch_ticks(epochs: Iterable[float | None]) -> list[Tick]:
+    """Return ticks at these epochs, without those too near to the one before for a label."""
+    known = sorted({at for at in epochs if at is not None})
+    ticks: list[Tick] = []
+    for at in known:  # a label every 26 px or so of 300
+        room = 0.09 * epoch_position(known[-1])
+        if not ticks or epoch_position(at) - ticks[-1]["at"] >= room:
+            ticks.append({"at": epoch_position(at), "label": integer(at)})
+    return ticks
 
 
 def _power_of_ten(exponent: int) -> str:

@@ -28,7 +28,10 @@ class LinePoint(TypedDict):
 
 
 class Line(TypedDict):
-    """One series; ``label`` is written at its last point, "" for none; a dashed one has no band."""
+    """One series; ``label`` is written at its last point, "" for none; a dashed one has no band.
+
+    The mark ``""`` draws none, for a line that is only a guide.
+    """
 
     label: str
     colour: str
@@ -103,7 +106,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
         color=shade, linewidth=1.5 if line["dashed"] else 2,
         linestyle=(0, (2, 2)) if line["dashed"] else "-",
     )  # fmt: skip
-    for at in line["points"]:
+    for at in line["points"] if line["mark"] else []:
         style = canvas.mark_style(line["mark"], line["colour"])
         axes.plot([at["x"]], [at["y"]], gid=canvas.tip(at["tip"]), clip_on=False, **style)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from math import exp
 
 from epochs_left.reporting import scoring
-from epochs_left.reporting.content import Block, Cell, column, table, text
-from epochs_left.reporting.results import Results
+from epochs_left.reporting.content import Block, Cell, Estimate, column, table, text
+from epochs_left.reporting.results import Results, count, mapping, number, sequence, word
 from epochs_left.reporting.scoring import Score
 from epochs_left.reporting.sections import section
 
+CALIBRATION = "calibration.json"
 LEVEL = 0.9
 
 
@@ -18,7 +19,7 @@ LEVEL = 0.9
     title="Coverage, part by part",
     question="Do 90 % intervals hold everywhere, or only on average?",
     order=72,
-    reads=[scoring.SCORES],
+    reads=[scoring.SCORES, CALIBRATION],
 )
 def coverage_by_part(results: Results) -> Sequence[Block]:
     """Table coverage and width of the best causal model by family and scope."""
@@ -54,13 +55,32 @@ def _rows(name: str, results: Results) -> Iterator[list[Cell]]:
         return
     of_best = [
         score
-        for score in scoring.known(scores, view="causal", split=scoring.LOCKED_TEST)
+        for score in scoring.known(
+            scores, view="causal", split=scoring.LOCKED_TEST, weighting="run"
+        )
         if score.model == best.model and score.level == LEVEL
     ]
     widths = {score.scope: score for score in of_best if score.metric == "width"}
     for score in of_best:
         if score.metric == "coverage":
             yield _row(name, score, widths.get(score.scope))
+    yield from _settings(name, results, best, {score.scope for score in of_best})
+
+
+def _settings(
+    name: str, results: Results, best: Score, known: Container[str]
+) -> Iterator[list[Cell]]:
+    """Give the parts by setting of the sweep, which the scores do not have."""
+    entries = map(mapping, sequence(results.record(CALIBRATION).get("intervals")))
+    for entry in entries:
+        same = entry.get("model") == best.model and entry.get("level") == LEVEL
+        part, coverage = word(entry.get("scope")), mapping(entry.get("coverage"))
+        held = scoring.estimate(coverage, "estimate")
+        if same and part not in known and held["value"] is not None:
+            width = number(mapping(entry.get("width")).get("estimate"))
+            ratio = None if width is None else exp(width)
+            sizes = (count(entry.get(key)) for key in ("n_runs", "n_lineages"))
+            yield [name, part, best.title, held, _holds(held), ratio, *sizes]
 
 
 def _row(name: str, score: Score, width: Score | None) -> list[Cell]:
@@ -70,15 +90,15 @@ def _row(name: str, score: Score, width: Score | None) -> list[Cell]:
         score.scope,
         score.title,
         score.estimate,
-        _holds(score),
+        _holds(score.estimate),
         None if log_width is None else exp(log_width),
         score.n_runs,
         score.n_lineages,
     ]
 
 
-def _holds(score: Score) -> str:
-    lower, upper = score.estimate["lower"], score.estimate["upper"]
+def _holds(held: Estimate) -> str:
+    lower, upper = held["lower"], held["upper"]
     if lower is None or upper is None:
         return "too few lineages"
     return "yes" if lower <= LEVEL <= upper else "too wide" if lower > LEVEL else "too narrow"

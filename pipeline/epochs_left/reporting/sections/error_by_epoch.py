@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from epochs_left.reporting import scoring
 from epochs_left.reporting.charts.lines import Line, LinePoint, line_chart
@@ -21,7 +20,7 @@ from epochs_left.reporting.content import (
 from epochs_left.reporting.results import Results, Row, count, number, word
 from epochs_left.reporting.scoring import Score
 from epochs_left.reporting.sections import section
-from epochs_left.reporting.ticks import Tick, share_ticks
+from epochs_left.reporting.ticks import epoch_position, epoch_ticks, share_ticks
 from epochs_left.reporting.wording import between_percent, integer, percent
 
 ERRORS = "error_by_epoch.json"
@@ -84,7 +83,7 @@ def _panel(view: str, rows: Sequence[Row], scores: Sequence[Score]) -> Panel:
         lines,
         x_label="epochs seen",
         y_label="median relative error",
-        x_ticks=_landmark_ticks(number(row.get("epochs_seen")) for row in own),
+        x_ticks=epoch_ticks(number(row.get("epochs_seen")) for row in own),
         y_ticks=y_ticks,
     )
     spoken = "; ".join(f"{line['label']}: {_ends(line)}" for line in lines if line["points"])
@@ -127,7 +126,7 @@ def _point(row: Row) -> LinePoint | None:
     if seen is None or seen < 0 or error["value"] is None:
         return None
     return {
-        "x": _position(seen),
+        "x": epoch_position(seen),
         "y": min(error["value"], CEILING),
         "lower": _capped(error["lower"]),
         "upper": _capped(error["upper"]),
@@ -137,21 +136,6 @@ def _point(row: Row) -> LinePoint | None:
 
 def _capped(value: float | None) -> float | None:
     return None if value is None else min(value, CEILING)
-
-
-def _position(epochs: float) -> float:
-    """Return the place of a landmark on the axis: logarithmic, with epoch 0 on it."""
-    return math.log10(1 + epochs)
-
-
-def _landmark_ticks(landmarks: Iterable[float | None]) -> list[Tick]:
-    known = sorted({at for at in landmarks if at is not None})
-    ticks: list[Tick] = []
-    for at in known:  # a label every 26 px or so of 300
-        is_crowded = ticks and _position(at) - ticks[-1]["at"] < 0.09 * _position(known[-1])
-        if not is_crowded:
-            ticks.append({"at": _position(at), "label": integer(at)})
-    return ticks
 
 
 def _spoken(error: Estimate) -> str:

@@ -112,7 +112,8 @@ def _dot_figure(panels: Sequence[Panel], scores: Sequence[Score]) -> Figure:
         "Share of the variation explained, by model and split",
         "Each run weighs the same; lines are 95\u202f% intervals (BCa bootstrap over lineages). "
         "Where the open row-wise mark lies far to the right of the others, the score is memory, "
-        "not prediction; it rests on some of the row-wise folds, rows at random. "
+        "not prediction. It rests on some of the rows only, at random; the table below has the "
+        "difference on the rows that both splits predict. "
         f"Scores below {decimal(FLOOR)} stand at the edge with their value.",
         panels,
         table("data", "R² of log(1 + epochs remaining) by model and split.", columns, rows),
@@ -146,7 +147,7 @@ def _board_columns() -> list[Column]:
         column("model"),
         column("view", start=""),
         *(column(f"R² of log, {split}", "decimal") for split, _, _ in scoring.SPLITS),
-        column("row-wise less by lineage", "decimal"),
+        column("row-wise less by lineage, same rows", "decimal"),
         *(column(label, form) for label, form, _, _ in LOCKED_COLUMNS),
         column("test lineages", "integer"),
         column("kind", start=""),
@@ -163,7 +164,7 @@ def _board_row(group: Sequence[Score]) -> list[Cell]:
         group[0].title,
         scoring.view_title(group[0].view),
         *(score.estimate if score else None for score in by_split),
-        _difference(by_split[0], by_split[1]),
+        scoring.gap(group, group[0]),
         *(_locked_estimate(locked, metric, scale) for _, _, metric, scale in LOCKED_COLUMNS),
         locked[0].n_lineages if locked else None,
         "baseline" if group[0].baseline else "model",
@@ -176,9 +177,3 @@ def _locked_estimate(scores: Sequence[Score], metric: str, scale: str | None) ->
     wanted = {"metric": metric} if scale is None else {"metric": metric, "scale": scale}
     score = scoring.first(scores, **wanted)
     return score.estimate if score else None
-
-
-def _difference(row_wise: Score | None, grouped: Score | None) -> float | None:
-    if row_wise is None or grouped is None:
-        return None
-    return (row_wise.estimate["value"] or 0.0) - (grouped.estimate["value"] or 0.0)

@@ -40,6 +40,11 @@ QUESTIONS = {
     ORACLE: "Can it be predicted when the end point is known?",
     CAUSAL: "And when the end is unknown, as in a run in progress?",
 }
+WHY = (
+    "The epochs of one run are almost copies of each other. A row-wise split puts some of them "
+    "into training and others into the test, and so can reward remembering; a split by "
+    "lineage, which keeps runs of one initialisation together, tests prediction."
+)
 READS = (scoring.SCORES, "error_by_epoch.json", "convergence.json", "importance.json")
 
 
@@ -186,7 +191,7 @@ def _three_ways(scores: Sequence[Score], found: dict[str, Score]) -> list[Block]
         view: {split: _of_split(scores, best, split) for split, _, _ in scoring.SPLITS}
         for view, best in found.items()
     }
-    return [*_flattery(by_split, found), _split_figure(by_split, found)]
+    return [*_flattery(scores, by_split, found), _split_figure(by_split, found)]
 
 
 def _of_split(scores: Sequence[Score], champion: Score, split: str) -> Estimate:
@@ -195,27 +200,36 @@ def _of_split(scores: Sequence[Score], champion: Score, split: str) -> Estimate:
     return score.estimate if score else {"value": None, "lower": None, "upper": None}
 
 
-def _flattery(by_split: dict[str, dict[str, Estimate]], found: dict[str, Score]) -> list[Block]:
+def _flattery(
+    scores: Sequence[Score],
+    by_split: dict[str, dict[str, Estimate]],
+    found: dict[str, Score],
+) -> list[Block]:
     sentences, gaps = [], []
     for view, estimates in by_split.items():
         row_wise = estimates[scoring.ROW_WISE]["value"]
         grouped = estimates[scoring.BY_LINEAGE]["value"]
         if row_wise is not None and grouped is not None:
-            gaps.append(row_wise - grouped)
+            gap = scoring.gap(scores, found[view])
+            gaps += [gap["value"] or 0.0] if gap else []
+            same = f"; on the rows that both predict it gains {_gain(gap)}" if gap else ""
             sentences.append(
                 f"{scoring.view_title(view)}: {found[view].title} scores {decimal(row_wise, 3)} "
-                f"row-wise and {decimal(grouped, 3)} by lineage."
+                f"row-wise and {decimal(grouped, 3)} by lineage{same}."
             )
+    return [text(" ".join([WHY, *_effect(gaps), *sentences]))] if sentences else []
+
+
+def _gain(gap: Estimate) -> str:
+    bounds = between(gap["lower"], gap["upper"], 3)
+    return decimal(gap["value"], 3) + (f" ({bounds})" if bounds else "")
+
+
+def _effect(gaps: Sequence[float]) -> list[str]:
     if not gaps:
         return []
-    why = (
-        "The epochs of one run are almost copies of each other. A row-wise split puts some of them "
-        "into training and others into the test, and so can reward remembering; a split by "
-        "lineage, which keeps runs of one initialisation together, tests prediction."
-    )
     flatters = max(gaps) >= NOTABLE_GAP
-    effect = "Here it flatters." if flatters else "Here it makes little difference."
-    return [text(" ".join([why, effect, *sentences]))]
+    return ["Here it flatters." if flatters else "Here it makes little difference."]
 
 
 def _split_figure(by_split: dict[str, dict[str, Estimate]], found: dict[str, Score]) -> Figure:
@@ -248,7 +262,8 @@ def _split_figure(by_split: dict[str, dict[str, Estimate]], found: dict[str, Sco
         "The same model, scored three ways",
         f"R² of log(1 + epochs remaining), each run weighing the same, with {CONFIDENCE}s over "
         "lineages. The model of each view was chosen by its score by lineage; the locked test "
-        "(a fifth of all lineages) is what no model was fitted on.",
+        "(a fifth of all lineages) is what no model was fitted on. The three rest on different "
+        "rows: row-wise folds predict some of those that folds by lineage do.",
         [
             panel(
                 "R² by split",
