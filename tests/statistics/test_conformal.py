@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from epochs_left.statistics.conformal import LEVELS, conformal_offsets, offsets_at
+from epochs_left.statistics.conformal import (
+    LEVELS,
+    centre_and_half_width,
+    conformal_offsets,
+    offsets_at,
+)
 from epochs_left.statistics.folds import grouped_folds, row_wise_folds
 
 SEEDS = range(5)
@@ -77,14 +82,43 @@ def test_mirrored_residuals_mirror_the_offsets(seed: int) -> None:
     np.testing.assert_array_equal(mirrored_upper, -lower)
 
 
-def test_weights_share_the_mass_within_a_group_alone() -> None:
+def test_weights_share_the_mass_within_a_group() -> None:
     values, group = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0, 0, 1, 1])
     heavy_low = conformal_offsets(values, group, np.array([9.0, 1.0, 9.0, 1.0]), levels=[0.1])
     heavy_high = conformal_offsets(values, group, np.array([1.0, 9.0, 1.0, 9.0]), levels=[0.1])
     assert heavy_low[2][0] == 0.0
     assert heavy_high[2][0] == 1.0
-    scaled = conformal_offsets(values, group, np.array([900.0, 100.0, 9.0, 1.0]), levels=[0.1])
-    assert scaled[2][0] == heavy_low[2][0]
+
+
+def test_a_group_counts_for_what_its_rows_weigh() -> None:
+    values, group = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0, 1, 2, 3])
+    masses = np.array([1.0, 1.0, 1.0, 4.0]) / (7 + 4)
+    for level in (0.05, 0.2):
+        side = (1 + level) / 2
+        expected = values[np.searchsorted(np.cumsum(masses), side)]
+        found = conformal_offsets(values, group, np.array([1.0, 1.0, 1.0, 4.0]), levels=[level])
+        assert found[2][0] == expected
+    nothing = conformal_offsets(values, group, np.array([1.0, 1.0, 1.0, 4.0]), levels=[0.5])
+    assert not nothing[0].size  # a new group as heavy as the last may lie anywhere
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_runs_are_covered_where_lonely_ones_are_the_hard_ones(seed: int) -> None:
+    """Lineages of which one run converged are the hard ones; runs are what is counted."""
+    rng = np.random.default_rng(seed)
+    n_runs = rng.choice([1, 4], 4_000)
+    group = np.repeat(np.arange(n_runs.size), n_runs)
+    values = rng.normal(size=group.size) * np.where(n_runs[group] == 1, 3.0, 1.0)
+    known = group < 3_000
+    covered = {}
+    for name, weight in (("runs", np.ones(group.size)), ("lineages", 1 / n_runs[group])):
+        _, lower, upper = conformal_offsets(
+            values[known], group[known], weight[known], levels=[0.9]
+        )
+        inside = (values[~known] >= lower[0]) & (values[~known] <= upper[0])
+        covered[name] = inside.mean()
+    assert covered["runs"] == pytest.approx(0.9, abs=0.02)
+    assert covered["lineages"] > 0.93
 
 
 def test_levels_that_the_groups_cannot_support_are_left_out() -> None:
@@ -112,6 +146,19 @@ def test_above_the_grid_nothing_finite_is_supported() -> None:
 def test_level_outside_zero_to_one_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match="level must lie in"):
         offsets_at(level, GRID)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_row_is_so_certain_that_its_score_is_infinite(seed: int) -> None:
+    """Quantiles of 1 of 3 rows coincide; a run still ends within 1 % of no prediction by law."""
+    rng = np.random.default_rng(seed)
+    values, group = residuals(seed)
+    quantiles = values[:, None] + rng.normal(size=(values.size, 2))
+    quantiles[::3, 1] = quantiles[::3, 0]
+    centre, half_width = centre_and_half_width(quantiles)
+    assert half_width.min() == pytest.approx(0.01)
+    _, lower, upper = conformal_offsets((values - centre) / half_width, group)
+    assert np.isfinite([lower, upper]).all()
 
 
 def nearest(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:

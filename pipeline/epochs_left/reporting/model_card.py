@@ -105,7 +105,7 @@ def _splits() -> str:
 A lineage is a set of runs that share task, architecture and initialisation. A fifth of the
 lineages, chosen by a hash of their key, is locked: nothing was fitted, tuned or calibrated on it.
 Intervals come from out-of-fold residuals by lineage of real runs (conformalised quantile
-regression; a lineage counts as one).
+regression by lineage, in which every run counts the same).
 """
 
 

@@ -8,10 +8,15 @@ remaining 1 / (K + 1) lies at infinity, for the new group. The quantile of that 
 independent would put the correction at 1 / (n + 1) with n rows, and let long runs, whose errors
 repeat, speak for all.
 
-Two things differ from the paper and are therefore measured (tests, report), not proved: residuals
-are out-of-fold ones of K-fold models and not those of one model on a held-out part, and a group's
-mass is shared by run weights, so that what is covered is a random row of a random run of a new
-lineage.
+Here groups are lineages, and what is to be covered is a random row of a random run: a lineage
+counts as many times as it has runs. With groups that are drawn in proportion to their weights w_g
+the masses are w_g / (W + w), W their sum, and w / (W + w) at infinity for a new group of weight w
+(weighted conformal prediction; Tibshirani, Barber, Candes & Ramdas, arXiv 1904.06019); w is taken
+as the largest, which can only widen. With equal weights that is the paper's.
+
+One thing differs from both papers and is therefore measured (tests, report), not proved: residuals
+are out-of-fold ones of K-fold models and not those of one model on a held-out part. The model that
+answers has seen more than each of those, so that intervals are a little too wide.
 """
 
 from __future__ import annotations
@@ -50,20 +55,21 @@ def conformal_offsets(
     group
         Lineage of each row, shape ``(n,)``.
     weight
-        How a group shares its mass among its rows, shape ``(n,)``; equally if absent.
+        What a row counts for, shape ``(n,)``, and a group the sum of its rows; if absent, groups
+        count the same and share it equally among their rows.
     levels
         Increasing levels in (0, 1).
 
     Returns
     -------
-    ``(levels, lower, upper)``, parallel arrays. Levels above 1 - 2 / (K + 1) are left out: K groups
-    support no finite interval there.
+    ``(levels, lower, upper)``, parallel arrays. Levels of which one side asks for more mass than
+    the groups have are left out: of K equal ones, those above 1 - 2 / (K + 1).
     """
-    mass, n_groups = _group_mass(group, weight)
+    mass = _mass(group, weight)
     wanted = np.asarray(levels, dtype=np.float64)
     sides = (1 + wanted) / 2
     # The tolerance makes k / (K + 1) reach its own level despite rounding.
-    reachable = sides <= n_groups / (n_groups + 1) + 1e-12
+    reachable = sides <= mass.sum() + 1e-12
     upper = _mass_quantile(residual, mass, sides[reachable])
     lower = -_mass_quantile(-residual, mass, sides[reachable])
     return wanted[reachable], lower, upper
@@ -108,12 +114,15 @@ def centre_and_half_width(quantiles: FloatArray) -> tuple[FloatArray, FloatArray
     return (lower + upper) / 2, np.maximum((upper - lower) / 2, MIN_HALF_WIDTH)
 
 
-def _group_mass(group: Labels, weight: FloatArray | None) -> tuple[FloatArray, int]:
-    """Mass of each row, each group's summing to 1 / (K + 1), and K."""
-    names, code = np.unique(group, return_inverse=True)
-    weight = np.ones(code.shape) if weight is None else weight
-    of_group = np.bincount(code, weights=weight)
-    return weight / of_group[code] / (names.size + 1), names.size
+def _mass(group: Labels, weight: FloatArray | None) -> FloatArray:
+    """Mass of each row; what they lack to 1 lies at infinity, for a group as heavy as the heaviest.
+
+    Shape ``(n,)``.
+    """
+    _, code, n_rows = np.unique(group, return_inverse=True, return_counts=True)
+    of_row = 1 / n_rows[code] if weight is None else weight
+    of_group = np.bincount(code, weights=of_row)
+    return np.asarray(of_row / (of_group.sum() + of_group.max()))
 
 
 def _mass_quantile(values: FloatArray, mass: FloatArray, shares: FloatArray) -> FloatArray:
