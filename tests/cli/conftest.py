@@ -40,11 +40,9 @@ Cli = Callable[..., Finished]
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(bundles_folder: Path) -> Path:
     """A folder of bundles."""
-    folder = tmp_path_factory.mktemp("bundles") / "models"
-    runpy.run_path(str(TESTS / "prediction" / "small_bundle.py"))["make_bundles"](folder)
-    return folder
+    return bundles_folder
 
 
 @pytest.fixture

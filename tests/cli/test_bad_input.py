@@ -6,6 +6,7 @@ before is untouched. What is tolerated exits 0 with a warning, or a status in th
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from epochs_left.errors import UsageError
 from epochs_left.storage.params import load_params
 
 Make = Callable[[Path], None]
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256))
 GOOD = "run_id,epoch,loss\n" + "".join(f"a,{t},{0.9**t}\n" for t in range(20))
 
 
@@ -79,7 +81,10 @@ REFUSED: dict[str, list[Refused]] = {
     "missing file": [
         Refused(lambda _: None, 5, ["cannot read absent.csv", "No such file"], "absent.csv")
     ],
-    "folder": [Refused(lambda p: (p / "d").mkdir(), 5, ["cannot read d", "name one file"], "d")],
+    "folder": [
+        Refused(lambda p: (p / "d").mkdir(), 5, ["cannot read d", "name one file"], "d"),
+        Refused(lambda p: (p / "d.csv").mkdir(), 5, ["cannot read d.csv", "name one"], "d.csv"),
+    ],
     "empty file": [Refused(text(b""), 3, ["x.csv: empty file"])],
     "truncated Parquet": [
         Refused(cut_parquet, 3, ["x.parquet: ", "truncated or damaged"], "x.parquet")
@@ -88,6 +93,14 @@ REFUSED: dict[str, list[Refused]] = {
         Refused(text(b"PAR1" + bytes(50)), 3, ["x.csv: ", ".csv", "found parquet content"]),
         Refused(text(GOOD, "x.parquet"), 3, ["x.parquet: ", "found csv content"], "x.parquet"),
         Refused(text(b"\x1f\x8b\x08"), 3, ["x.csv: ", "gzip data"]),
+        *(
+            Refused(text(gzip.compress(GOOD.encode()), name), 3, [f"{name}: ", "gzip data"], name)
+            for name in ("x.csv.gz", "x.parquet", "x.jsonl", "trainer_state.json", "metrics.csv")
+        ),
+        *(
+            Refused(text(PNG, name), 3, [f"{name}: ", "binary data"], name)
+            for name in ("x.png", "x.csv", "x.parquet", "trainer_state.json")
+        ),
     ],
     "missing column (name and nearest match)": [
         Refused(text(GOOD.replace("loss", "los")), 3, ["x.csv: ", "['loss']", "--metric los"])

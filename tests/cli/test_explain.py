@@ -50,6 +50,31 @@ def test_the_text_names_groups_values_and_what_is_missing(cli: Any, log: Path) -
     assert " x" in done.out
 
 
+@pytest.mark.parametrize("model", ["xgboost/neuron-causal", "linear-causal"])
+@pytest.mark.parametrize("least", [0.0, 0.01, 0.2, 2.0])
+def test_the_lines_of_the_text_add_up_to_the_answer(
+    cli: Any, log: Path, monkeypatch: pytest.MonkeyPatch, model: str, least: float
+) -> None:
+    """Those of the groups, and those of the features of each group."""
+    monkeypatch.setattr("epochs_left.cli.explain_run._SHOWN_SHARE", least)
+    done = cli("explain", "-i", log, "--run", "a", "--at", "9", "-m", model)
+    head, body = done.out.split("\n\n")[1:3]
+    total = float(next(line for line in head.splitlines() if "below" in line).split()[-2])
+    groups: list[list[float]] = []
+    for line in body.splitlines():
+        size, text = float(line[:8]), line[17:] if line[8:].startswith("  x") else line[8:]
+        if text.startswith("    "):
+            groups[-1].append(size)
+        else:
+            groups.append([size])
+    assert sum(group[0] for group in groups) == pytest.approx(total, abs=5e-4 * (len(groups) + 1))
+    for first, *members in groups:
+        if members:
+            assert sum(members) == pytest.approx(first, abs=5e-4 * (len(members) + 1))
+    others = sum(line.endswith("  all others") for line in body.splitlines())
+    assert (others > 0) is (least > 0)
+
+
 def test_a_plateau_can_be_explained(cli: Any, log: Path) -> None:
     goal = ("-m", "plateau-causal", "--plateau", "0.003", "--horizon", "79")
     done = cli("explain", "-i", log, "--run", "a", *goal, "--json")

@@ -66,5 +66,5 @@ def test_show_names_what_the_bundle_needs_and_knows(cli: Any, models: Path) -> N
 def test_show_refuses_what_is_not_there(cli: Any) -> None:
     done = cli("models", "show", "absent")
     assert done.code == 4
-    assert "`epochs-left models list` names all 6" in done.error
+    assert "`epochs-left models list` names all 7" in done.error
     assert len(done.error) < 200

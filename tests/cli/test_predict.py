@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from epochs_left.cli import bundle_choice
+from epochs_left.storage import bundle_choice
 
 COLUMNS = [
     "run_id",
@@ -224,6 +224,13 @@ USAGE = {
     "level in percent": (["--level", "90%"], "got '90%'; write 0.9"),
     "two goals": (["--target", "1", "--plateau", "0.1"], "--target and --plateau exclude each"),
     "plateau 1": (["--plateau", "1"], "--plateau: expected a share between 0 and 1, got 1"),
+    "plateau in percent": (
+        ["--plateau", "1%"],
+        "--plateau: expected a share between 0 and 1, got '1%'; write 0.01",
+    ),
+    "plateau in all percent": (["--plateau", "100%"], "got '100%'; try 0.01"),
+    "plateau text": (["--plateau", "x%"], "--plateau: expected a share between 0 and 1, got 'x%'"),
+    "plateau superscript": (["--plateau", "\u00b2%"], "share between 0 and 1"),
     "plateau nan": (["--plateau", "nan"], "--plateau: expected a share"),
     "horizon 0": (["--horizon", "0"], "--horizon: expected 1 or more epochs, got 0"),
     "no goal": (["-m", "plateau-causal"], "has no target of its own; pass --target LOSS, or --pl"),
@@ -404,7 +411,52 @@ def test_an_unknown_bundle_exits_4_and_names_the_others(cli: Any, good: Path) ->
     done = cli("predict", "-i", good, "-m", "xgbost/neuron-causal")
     assert done.code == 4
     assert "nearest: xgboost/neuron-causal, " in done.error
-    assert "`epochs-left models list` names all 6" in done.error
+    assert "`epochs-left models list` names all 7" in done.error
+
+
+MODELS = {
+    "a file": ("good.csv", "got the file good.csv; pass the one with its manifest.json"),
+    "a manifest": ("models/loss-causal/manifest.json", "; pass -m models/loss-causal"),
+    "an empty folder": ("empty", "no bundle in empty: it has no manifest.json; nearest: "),
+    "a folder of bundles": ("models/xgboost/", "; below it: models/xgboost/neuron-causal; pass"),
+    "an empty folder below models": ("nothing", "no bundle at nothing nor at models/nothing; nea"),
+    "nowhere": ("nowhere/", "no bundle at nowhere nor at models/nowhere; nearest: "),
+    "nowhere at all": ("/nowhere", "no bundle at /nowhere; nearest: "),
+    "dots": ("../nowhere", "no bundle at ../nowhere; nearest: "),
+    "dots from below models": ("xgboost/../loss-causal", "no bundle at xgboost/../loss-causal; ne"),
+    "no name": ("", "expected a bundle, got an empty name; nearest: "),
+    "blanks": (" ", "expected a bundle, got an empty name; nearest: "),
+    "a long name": ("x" * 5000, "..; nearest: "),
+    "escapes": ("\x1b[2Jx\n", "no bundle at  [2Jx nor at models/ [2Jx ; nearest: "),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+@pytest.mark.parametrize("command", [("predict", "-i"), ("validate",), ("explain", "-i")])
+def test_what_is_no_bundle_exits_4_with_what_to_pass(
+    cli: Any, good: Path, case: str, command: tuple[str, ...]
+) -> None:
+    model, message = MODELS[case]
+    (good.parent / "empty").mkdir()
+    done = cli(*command, "good.csv", "-m", model)
+    assert done.code == 4
+    assert message in done.error
+    assert len(done.error) < 400
+
+
+@pytest.mark.parametrize("name", ["loss-causal/", "models/loss-causal/", "./models/loss-causal"])
+def test_a_slash_at_the_end_changes_nothing(cli: Any, good: Path, name: str) -> None:
+    plain = cli("predict", "-i", good, "-m", "loss-causal")
+    assert plain.code == 0
+    assert cli("predict", "-i", good, "-m", name) == plain
+
+
+def test_the_released_bundle_may_end_in_a_slash(
+    cli: Any, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_choice, "RELEASED", models / "plateau-causal")
+    assert bundle_choice.bundle_folder("released/") == models / "plateau-causal"
+    assert bundle_choice.bundle_folder(None) == Path("models/xgboost/neuron-causal")
 
 
 def test_without_a_released_bundle_it_says_how_to_get_one(

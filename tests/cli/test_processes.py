@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +34,21 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from epochs_left.cli import main
 sys.exit(main(["predict", "-i", "x.csv", "-o", "out.csv"]))
+"""
+
+#: Is interrupted while it imports the module that its first argument names.
+INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            raise KeyboardInterrupt
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupts())
+from epochs_left.cli import script
+script()
 """
 
 
@@ -85,6 +102,60 @@ def test_an_interrupt_exits_130_and_leaves_nothing(start: Start, place: Path) ->
     assert process.returncode == 130
     assert err == b"epochs-left: error: interrupted; nothing was written\n"
     assert [path.name for path in place.iterdir()] == ["models"]
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new output", "old output"])
+def test_an_interrupt_while_it_writes_leaves_what_was_there(
+    start: Start, place: Path, old: bool
+) -> None:
+    rows = "".join(f"run{i // 50},{i % 50},{0.9 ** (i % 50)}\n" for i in range(200_000))
+    (place / "x.csv").write_text(HEADER + rows)
+    if old:
+        (place / "out.parquet").write_bytes(b"old")
+    before = {path.name for path in place.iterdir()}
+    process = start(
+        "predict", "-i", "x.csv", "-o", "out.parquet", "--force", preexec_fn=hear_interrupts
+    )
+    while {path.name for path in place.iterdir()} == before:  # until there is a temporary file
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, b"")
+    assert err == b"epochs-left: error: interrupted; nothing was written\n"
+    assert {path.name for path in place.iterdir()} == before
+    assert not old or (place / "out.parquet").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "module", ["epochs_left.cli.program", "typer", "epochs_left.cli.options", "numpy", "xgboost"]
+)
+def test_an_interrupt_while_the_program_loads_exits_130_in_one_line(
+    place: Path, module: str
+) -> None:
+    """Before `script` is called Python itself answers; that is 0.05 s, in which nothing is ours."""
+    (place / "x.csv").write_text(GOOD)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module, "predict", "-i", "x.csv", "-o", "o.csv"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 130
+    assert done.stderr == b"epochs-left: error: interrupted; nothing was written\n"
+    assert not (place / "o.csv").exists()
+
+
+def test_importing_the_entry_point_loads_nothing_else() -> None:
+    script = "import sys; old = {*sys.modules}; import epochs_left.cli; print({*sys.modules} - old)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ast.literal_eval(done.stdout) == {"epochs_left", "epochs_left.cli"}
 
 
 def test_a_full_device_exits_5(start: Start, place: Path) -> None:

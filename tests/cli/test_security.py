@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import pickle
+import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from epochs_left.cli.messages import TerminalText
 
 STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -97,3 +103,63 @@ def test_validate_writes_no_control_characters(cli: Any, place: Path) -> None:
     done = cli("validate", "x.csv")
     assert done.code == 3
     assert "\x1b" not in done.out + done.err
+
+
+NAME = "\x1b[2Jred\x9b31m\r\u202eé"
+SPELLED = r"\x1b[2Jred\x9b31m\r\u202eé"
+
+
+def shown_on_a_terminal(start: Any, *arguments: str) -> str:
+    """What a person sees whose terminal is the program's stdout."""
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        with start(*arguments, stdin=subprocess.DEVNULL, stdout=theirs) as process:
+            os.close(theirs)
+            seen = b""
+            with suppress(OSError):  # how a terminal ends on Linux
+                while block := terminal.read(4096):
+                    seen += block
+        assert process.returncode == 0
+    return seen.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("command", [("predict", "-q", "-i"), ("explain", "-q", "-i")])
+def test_no_run_name_commands_a_terminal_and_pipes_get_it_as_it_is(
+    cli: Any, start: Any, place: Path, command: tuple[str, ...]
+) -> None:
+    rows = [{"run_id": NAME, "epoch": t, "loss": 0.5**t} for t in range(3)]
+    (place / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen = shown_on_a_terminal(start, *command, "x.jsonl")
+    assert all(char.isprintable() for char in seen.replace("\n", ""))
+    if command[0] == "predict":
+        assert seen.count(SPELLED) == 3
+        assert cli(*command, "x.jsonl").out.count(NAME) == 3
+        assert cli(*command, "x.jsonl", "-o", "x.csv").code == 0
+        assert (place / "x.csv").read_bytes().count(NAME.encode()) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_a_terminal_is_given_whole_characters_whatever_the_blocks(size: int) -> None:
+    file, data = io.BytesIO(), f"a,{NAME}\nb\n".encode()
+    terminal = TerminalText(file)
+    for at in range(0, len(data), size):
+        terminal.write(data[at : at + size])
+    assert file.getvalue().decode() == f"a,{SPELLED}\nb\n"
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", "models/copy")])
+def test_a_bundle_writes_no_control_characters(
+    cli: Any, place: Path, models: Path, command: tuple[str, ...]
+) -> None:
+    (place / "models").unlink()
+    shutil.copytree(models / "xgboost/neuron-causal", place / "models" / "copy")
+    path = place / "models" / "copy" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["vocabulary"] = {NAME: [NAME]}
+    manifest["training"] |= {NAME: NAME}
+    manifest["residual_quantiles"][NAME] = manifest["residual_quantiles"]["all"]
+    path.write_text(json.dumps(manifest | {"title": NAME, "bundle_id": NAME}))
+    done = cli("models", *command)
+    assert done.code == 0
+    assert SPELLED in done.out
+    assert all(char.isprintable() for char in done.out.replace("\n", ""))

@@ -169,7 +169,7 @@ def corrupted(edits: list[tuple[int, int, str]], dropped: list[int]) -> str:
 def loaded_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the bundle once: that takes longer than to predict, and is the same for both."""
     predictor = predictor_of(load_bundle(place / "models/xgboost/neuron-causal"), level=0.9, jobs=1)
-    for command in ("predict_run", "validate_run"):
+    for command in ("aim_choice", "validate_run"):
         module = f"epochs_left.cli.{command}"
         monkeypatch.setattr(f"{module}.load_bundle", lambda _: None)
         monkeypatch.setattr(f"{module}.predictor_of", lambda *_, **__: predictor)

@@ -188,6 +188,10 @@ def test_unfinished_and_hidden_folders_are_no_bundles(folder: Path) -> None:
             "increase",
         ),
         ({"files": {"time.ubj": 5}}, "expected text"),
+        ({"training": {"n_params": 5}}, "expected a list of whole numbers as n_params .* got 5;"),
+        ({"training": {"n_params": ["5"]}}, "expected a list of whole numbers as n_params"),
+        ({"training": {"n_params": "5"}}, "expected a list of whole numbers as n_params"),
+        ({"training": {"n_params": [True]}}, "expected a list of whole numbers as n_params"),
     ],
 )
 def test_malformed_manifest_is_a_model_error(
@@ -259,3 +263,15 @@ def test_bytes_that_are_no_table_are_a_model_error() -> None:
     for data in (b"", b"PAR1", pickle.dumps({"a": 1})):
         with pytest.raises(ModelError, match="unreadable reference table"):
             load_columns(data)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([], "no rows"), ([1.0, np.inf], r"infinities in the columns \['b'\]")],
+)
+def test_a_reference_that_measures_nothing_is_a_model_error(
+    values: list[float], found: str
+) -> None:
+    column = np.array(values, dtype=np.float32)
+    with pytest.raises(ModelError, match=f"finite rows in a reference table, got {found}; fit it"):
+        load_columns(dump_columns({"a": np.ones_like(column), "b": column}))

@@ -1,12 +1,58 @@
-"""What a bundle is asked for, and what deserves a warning then."""
+"""What a bundle is asked about a log, and what deserves a warning then."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
+from epochs_left.cli.messages import Messages
 from epochs_left.errors import ModelError, UsageError
 from epochs_left.prediction.aims import Aim
-from epochs_left.prediction.predictor import Predictor
+from epochs_left.prediction.histories import At
+from epochs_left.prediction.layout import ColumnChoice, OnBad
+from epochs_left.prediction.predictor import Predictor, predictor_of
+from epochs_left.storage.bundle_choice import bundle_folder
+from epochs_left.storage.bundles import Bundle, load_bundle
+from epochs_left.storage.formats import PIPE
+
+#: What a log is called that comes through a pipe.
+_STDIN = "stdin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What `predict` and `explain` are asked alike; the options, checked."""
+
+    source: str
+    model: str | None
+    target: float | None
+    plateau: float | None
+    horizon: int | None
+    at: At
+    level: float
+    on_bad: OnBad
+    columns: ColumnChoice
+    strict: bool
+    messages: Messages
+
+    @property
+    def name(self) -> str:
+        """What the log is called in messages."""
+        return _STDIN if self.source == PIPE else self.source
+
+    @property
+    def default_run(self) -> str:
+        """Name of the run of a log that names none."""
+        return _STDIN if self.source == PIPE else Path(self.source).stem
+
+    def loaded(self) -> tuple[Bundle, Predictor, Aim]:
+        """Return the bundle, its predictor and what it is asked for, with warnings about them."""
+        bundle = load_bundle(bundle_folder(self.model))
+        predictor = predictor_of(bundle, level=self.level, jobs=1)
+        aim = aim_for(predictor, self.target, self.plateau, self.horizon)
+        self.messages.warn_all(about_model(predictor, aim, self.level), strict=self.strict)
+        return bundle, predictor, aim
 
 
 def aim_for(

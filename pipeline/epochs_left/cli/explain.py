@@ -34,12 +34,7 @@ Run = Annotated[
 ]
 At = Annotated[
     str | None,
-    typer.Option(
-        "--at",
-        metavar="EPOCH|last",
-        help="The last row up to this epoch, or the last row.",
-        show_default=options.LAST,
-    ),
+    options.at_option("The last row up to this epoch, or the last row.", default=options.LAST),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, with every feature.")]
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from epochs_left.cli.aim_choice import about_model, aim_for
-from epochs_left.cli.bundle_choice import bundle_folder
-from epochs_left.cli.messages import Messages, one_line, write_stdout
+from epochs_left.cli.aim_choice import Question
+from epochs_left.cli.messages import one_line, write_stdout
 from epochs_left.errors import DataError, UsageError, did_you_mean
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.batch import require_horizon
 from epochs_left.prediction.cells import Names
 from epochs_left.prediction.explanations import Contribution, Explanation, explain
-from epochs_left.prediction.histories import At
-from epochs_left.prediction.layout import ColumnChoice, OnBad, resolve
-from epochs_left.prediction.predictor import Predictor, predictor_of
+from epochs_left.prediction.layout import resolve
+from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.rows import RowReader, Rows
 from epochs_left.prediction.runs import Runs, all_rows, in_order
-from epochs_left.storage.bundles import load_bundle
-from epochs_left.storage.formats import PIPE
 from epochs_left.storage.logs import Log, errors_name, open_log
 from epochs_left.trajectories import GEOMETRY_INPUTS
 
@@ -38,22 +34,11 @@ _SHOWN_RUNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainTask:
+class ExplainTask(Question):
     """The options of `explain`, checked."""
 
-    source: str
     run_id: str | None
-    at: At
-    model: str | None
-    target: float | None
-    plateau: float | None
-    horizon: int | None
-    level: float
     as_json: bool
-    on_bad: OnBad
-    columns: ColumnChoice
-    strict: bool
-    messages: Messages
 
 
 def run(task: ExplainTask) -> None:
@@ -65,16 +50,16 @@ def run(task: ExplainTask) -> None:
         If it cannot be done.
     """
     pa.set_cpu_count(1)
-    bundle = load_bundle(bundle_folder(task.model))
-    predictor = predictor_of(bundle, level=task.level, jobs=1)
-    aim = aim_for(predictor, task.target, task.plateau, task.horizon)
-    task.messages.warn_all(about_model(predictor, aim, task.level), strict=task.strict)
+    bundle, predictor, aim = task.loaded()
     stdin = getattr(sys.stdin, "buffer", None)
     with (
-        errors_name("stdin" if task.source == PIPE else task.source),
+        errors_name(task.name),
         open_log(task.source, stdin) as log,
     ):
+        for text in log.notes:
+            task.messages.note(text)
         runs, reader = _one_run(log, task, predictor, aim)
+        task.messages.about_log(log)
         found = explain(
             runs,
             bundle,
@@ -99,7 +84,7 @@ def _one_run(log: Log, task: ExplainTask, predictor: Predictor, aim: Aim) -> tup
         with_params=not GEOMETRY_INPUTS.keys().isdisjoint(predictor.inputs),
         run_names=Names(),
         label_names=Names(),
-        default_run="stdin" if task.source == PIPE else Path(task.source).stem,
+        default_run=task.default_run,
     )
     batches = log.batches(layout.columns(with_params=reader.with_params))
     rows = next(all_rows(_rows_of(reader, batches, task.run_id)), None)
@@ -203,22 +188,33 @@ def _sum_lines(found: Explanation) -> Iterator[str]:
 
 
 def _group_lines(found: Explanation) -> Iterator[str]:
+    """Yield what is large, and the rest of each sum: both groups and features add up."""
     least = _SHOWN_SHARE * sum(abs(item.contribution) for item in found.contributions)
+    others: list[Contribution] = []
     for name, total, members in found.by_group():
         shown = [item for item in members if abs(item.contribution) >= least and item.contribution]
         if not shown:
+            others += members
             continue
         yield f"{_size(found, total)}  {found.titles[name]}"
-        for item in shown:
-            value = "unknown" if math.isnan(item.value) else f"{item.value:.4g}"
-            outside = " OUTSIDE" if item.outside else ""
-            known = f"{outside} the training range {item.low:.4g} to {item.high:.4g}"
-            inside = (
-                known
-                if outside or math.isnan(item.low)
-                else f"  ({item.low:.4g} to {item.high:.4g})"
-            )
-            yield f"{_size(found, item.contribution)}    {item.feature} {value}{inside}"
+        yield from map(partial(_feature_line, found), shown)
+        yield from _rest(found, [item for item in members if item not in shown], indent=4)
+    yield from _rest(found, others, indent=2)
+
+
+def _rest(found: Explanation, items: Sequence[Contribution], *, indent: int) -> Iterator[str]:
+    """Yield one line for all features that have none, if any of them contributes."""
+    if any(item.contribution for item in items):
+        total = sum(item.contribution for item in items)
+        yield f"{_size(found, total)}{' ' * indent}all others"
+
+
+def _feature_line(found: Explanation, item: Contribution) -> str:
+    value = "unknown" if math.isnan(item.value) else f"{item.value:.4g}"
+    outside = " OUTSIDE" if item.outside else ""
+    known = f"{outside} the training range {item.low:.4g} to {item.high:.4g}"
+    inside = known if outside or math.isnan(item.low) else f"  ({item.low:.4g} to {item.high:.4g})"
+    return f"{_size(found, item.contribution)}    {item.feature} {value}{inside}"
 
 
 def _size(found: Explanation, contribution: float) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from epochs_left.cli.bundle_choice import (
+from epochs_left.cli import options
+from epochs_left.cli.messages import printable, say, write_stdout
+from epochs_left.storage.bundle_choice import (
     MODELS_FOLDER,
     bundle_folder,
     complete_model,
     default_model,
 )
-from epochs_left.cli.messages import say, write_stdout
 from epochs_left.storage.released import RELEASED, RELEASED_ID
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The bundles that predictions come from.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _EXAMPLES = "[bold]Examples[/bold]\n\n{}"
 _SHOWN_LEVELS = (0.5, 0.8, 0.9)
 #: Beyond it e^x is no float.
@@ -30,7 +30,7 @@ _LARGEST_EXPONENT = 700.0
 
 
 @app.command("list", epilog=_EXAMPLES.format("epochs-left models list --json"))
-def list_models(as_json: AsJson = False) -> None:
+def list_models(as_json: options.AsJson = False) -> None:
     """List the released bundle and those below ./models."""
     from epochs_left.errors import EpochsLeftError  # noqa: PLC0415
     from epochs_left.storage.bundles import known_bundles, load_bundle  # noqa: PLC0415
@@ -60,7 +60,7 @@ def show_model(
             help="Folder of a bundle, or an id below ./models.", autocompletion=complete_model
         ),
     ],
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what a bundle is, what it was trained on, and what it needs."""
     from epochs_left.storage.bundles import load_bundle  # noqa: PLC0415
@@ -110,7 +110,7 @@ def _card(manifest: BundleManifest) -> str:
         "files": ", ".join(f"{name} {digest[:12]}" for name, digest in manifest.files.items()),
     }
     width = max(map(len, facts))
-    head = "".join(f"{name:<{width}}  {_text(value)}\n" for name, value in facts.items())
+    head = "".join(f"{printable(name):<{width}}  {_text(value)}\n" for name, value in facts.items())
     return f"{head}\n{_feature_lines(manifest)}"
 
 
@@ -142,11 +142,6 @@ def _feature_lines(manifest: BundleManifest) -> str:
         if name in manifest.features
     ]
     return _aligned(rows) if rows else ""
-
-
-def printable(text: str) -> str:
-    """Return a text with control characters spelled out: a terminal would obey them."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _text(value: Any) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from epochs_left.cli.bundle_choice import MODEL_VARIABLE, MODELS_FOLDER, complete_model
 from epochs_left.errors import UsageError
 from epochs_left.prediction.layout import OnBad
+from epochs_left.storage.bundle_choice import MODEL_VARIABLE, MODELS_FOLDER, complete_model
 from epochs_left.storage.released import RELEASED_ID
 
 DEFAULT_LEVEL = 0.9
+USUAL_PLATEAU = 0.01
 LAST = "last"
 #: Digits of the largest epoch that a float64 counts exactly, 2^53.
 _MAX_DIGITS = 15
@@ -32,19 +33,36 @@ Model = Annotated[
 ]
 
 
+def _parsed_share(option: str, text: str | float, usual: float) -> float:
+    """Return a share in (0, 1); UsageError for anything else, with what to write instead."""
+    try:
+        share = float(text)
+        shown = f"{share:g}"
+    except ValueError:
+        share, shown = math.nan, repr(text)
+    if not 0 < share < 1:
+        percent = _percent(str(text).strip())
+        instead = f"write {percent:g}" if 0 < percent < 1 else f"try {usual:g}"
+        raise UsageError(f"{option}: expected a share between 0 and 1, got {shown}; {instead}")
+    return share
+
+
+def _percent(text: str) -> float:
+    """Return the share that a text like 1% means; NaN for another text."""
+    try:
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
+    except ValueError:
+        return math.nan
+
+
 def parsed_level(text: str | float) -> float:
     """Return the level of an interval; UsageError for what is no share in (0, 1)."""
-    try:
-        level = float(text)
-    except ValueError:
-        percent = str(text).strip().removesuffix("%")
-        is_percent = str(text).strip().endswith("%") and percent.replace(".", "", 1).isdigit()
-        instead = f"write {float(percent) / 100:g}" if is_percent else "try 0.9"
-        message = f"--level: expected a share between 0 and 1, got {text!r}; {instead}"
-        raise UsageError(message) from None
-    if not 0 < level < 1:
-        raise UsageError(f"--level: expected a share between 0 and 1, got {level:g}; try 0.9")
-    return level
+    return _parsed_share("--level", text, DEFAULT_LEVEL)
+
+
+def parsed_plateau(text: str | float) -> float:
+    """Return the share of a plateau; UsageError for what is no share in (0, 1)."""
+    return _parsed_share("--plateau", text, USUAL_PLATEAU)
 
 
 Level = Annotated[
@@ -81,7 +99,8 @@ Plateau = Annotated[
         "--plateau",
         metavar="P",
         help="Instead of a loss: the plateau of the curve, from where on it stays below its lowest "
-        "loss plus this share of its whole fall; needs the horizon. 0.01 is usual.",
+        f"loss plus this share of its whole fall; needs the horizon. {USUAL_PLATEAU:g} is usual.",
+        parser=parsed_plateau,
     ),
 ]
 Horizon = Annotated[
@@ -120,6 +139,14 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def at_option(text: str, *, default: str) -> Any:
+    """Return the option ``--at``, whose meaning without a value each command says itself."""
+    return typer.Option("--at", metavar="EPOCH|last", help=text, show_default=default)
+
+
 def parsed_at(at: str | None) -> int | str | None:
     """Return the epoch of ``--at``, `LAST`, or None for every epoch; UsageError otherwise."""
     if at is None or at == LAST:
@@ -137,13 +164,9 @@ def checked_target(target: float | None) -> float | None:
 
 
 def checked_plateau(plateau: float | None, target: float | None) -> float | None:
-    """Return the share of a plateau; UsageError outside (0, 1), or if a loss is asked for too."""
-    if plateau is None:
-        return None
-    if target is not None:
+    """Return the share of a plateau; UsageError if a loss is asked for too."""
+    if plateau is not None and target is not None:
         raise UsageError("--target and --plateau exclude each other; pass one of them")
-    if not 0 < plateau < 1:
-        raise UsageError(f"--plateau: expected a share between 0 and 1, got {plateau:g}; try 0.01")
     return plateau
 
 

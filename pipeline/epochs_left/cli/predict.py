@@ -43,11 +43,9 @@ Output = Annotated[
 ]
 At = Annotated[
     str | None,
-    typer.Option(
-        "--at",
-        metavar="EPOCH|last",
-        help="Answer one row a run: its last one up to this epoch, or its last one.",
-        show_default="every epoch",
+    options.at_option(
+        "Answer one row a run: its last one up to this epoch, or its last one.",
+        default="every epoch",
     ),
 ]
 Type = Annotated[

@@ -49,7 +49,6 @@ OnBadValue = Annotated[
 MaxProblems = Annotated[
     int, typer.Option("--max-problems", metavar="N", help="Problems to name before stopping.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 def validate(  # noqa: PLR0913, PLR0917 - one argument an option
@@ -61,7 +60,7 @@ def validate(  # noqa: PLR0913, PLR0917 - one argument an option
     metric: options.Metric = None,
     max_problems: MaxProblems = DEFAULT_MAX_PROBLEMS,
     strict: options.Strict = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what predict would make of a log."""

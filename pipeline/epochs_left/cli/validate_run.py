@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochs_left.cli.bundle_choice import bundle_folder
 from epochs_left.cli.messages import Messages, one_line, write_stdout
 from epochs_left.errors import DataError, EpochsLeftError, IntegrityError
 from epochs_left.prediction.layout import ColumnChoice, OnBad
 from epochs_left.prediction.predictor import Predictor, predictor_of
 from epochs_left.prediction.validation import Checks, Problem, Validation, validate_log
+from epochs_left.storage.bundle_choice import bundle_folder
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.formats import PIPE
 from epochs_left.storage.logs import open_log

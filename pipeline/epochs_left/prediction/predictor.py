@@ -321,7 +321,19 @@ def _estimator(bundle: Bundle, stem: str, n_features: int, jobs: int) -> Predict
         )
     if is_classifier(estimator):
         return _row_by_row(extension, lambda X: estimator.predict_proba(X)[:, 1])
-    return _row_by_row(extension, estimator.predict)
+    predict = _row_by_row(extension, estimator.predict)
+    _require_width(names[0], stem, predict(np.full((1, n_features), np.nan, dtype=np.float32)))
+    return predict
+
+
+def _require_width(name: str, stem: str, answer: FloatArray) -> None:
+    """Tell a regressor of two quantiles from one of the time left by its answer for a row."""
+    expected = (1, 2) if stem.startswith(SPREAD) else (1,)
+    if answer.shape != expected:
+        raise ModelError(
+            f"{name}: expected {expected[-1]} value{'s' * (expected[-1] > 1)} a row, got "
+            f"{answer.size}; fit the bundle again"
+        )
 
 
 def _row_by_row(extension: str, predict: Predict) -> Predict:
@@ -352,7 +364,10 @@ def _novelty(bundle: Bundle) -> Novelty | None:
     absent = sorted(set(bundle.manifest.features) - set(columns))
     if absent:
         raise ModelError(f"{REFERENCE} lacks the columns {absent}; fit the bundle again")
-    return Novelty.fit(np.stack([columns[name] for name in bundle.manifest.features], axis=1))
+    try:
+        return Novelty.fit(np.stack([columns[name] for name in bundle.manifest.features], axis=1))
+    except ValueError as error:
+        raise ModelError(f"{REFERENCE}: {error}; fit the bundle again") from error
 
 
 def _offsets_at(manifest: BundleManifest, level: float) -> Offsets:

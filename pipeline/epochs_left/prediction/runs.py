@@ -31,7 +31,7 @@ def whole_runs(batches: Iterable[Rows]) -> Iterator[Rows]:
     InterleavedRunsError
         If a run comes back after it was taken to be complete.
     DataError
-        If one run is larger than `MAX_HELD_CELLS`.
+        If one run is larger than `MAX_HELD_CELLS`, or has more than `MAX_RUN_ROWS` rows.
     """
     held: list[Rows] = []
     n_seen = 0
@@ -49,6 +49,7 @@ def whole_runs(batches: Iterable[Rows]) -> Iterator[Rows]:
             finished = [*finished, rows.take(~goes_on)]
         held = [*(held if last_run == open_run else []), rows.take(goes_on)]
         _check_held(held)
+        _check_length(sum(map(len, held)), int(held[0].row[0]))
         if finished:
             yield concatenated(finished)
     if held:
@@ -61,12 +62,19 @@ def all_rows(batches: Iterable[Rows]) -> Iterator[Rows]:
     Raises
     ------
     DataError
-        If they are more than `MAX_HELD_CELLS`.
+        If they are more than `MAX_HELD_CELLS`, or one run has more than `MAX_RUN_ROWS`.
     """
     held: list[Rows] = []
+    lengths = np.zeros(0, dtype=np.int64)
     for rows in batches:
         held.append(rows)
         _check_held(held)
+        found = np.bincount(rows.run, minlength=lengths.size)
+        found[: lengths.size] += lengths
+        lengths = found
+        if lengths.max(initial=0) > MAX_RUN_ROWS:
+            longest = int(lengths.argmax())
+            _check_length(int(lengths[longest]), _first_row(held, longest))
     if held:
         yield concatenated(held)
 
@@ -77,6 +85,20 @@ def _check_held(held: list[Rows]) -> None:
         raise DataError(
             f"expected at most {MAX_HELD_CELLS:,} values in one run, or in a log whose runs are "
             f"interleaved, found more; sort the rows by run, or split the log"
+        )
+
+
+def _first_row(held: list[Rows], run: int) -> int:
+    return next(int(part.row[part.run == run][0]) for part in held if (part.run == run).any())
+
+
+def _check_length(n_rows: int, first_row: int) -> None:
+    """Refuse a run while it is read: nothing of it is of use, and the rest may fill the memory."""
+    if n_rows > MAX_RUN_ROWS:
+        raise DataError(
+            f"data row {first_row}: expected at most {MAX_RUN_ROWS:,} rows in the run that begins "
+            f"there, got {n_rows:,} or more; keep every tenth, say, which is as good, or name the "
+            "column that tells runs apart with --run-column"
         )
 
 

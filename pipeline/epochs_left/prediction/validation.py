@@ -198,6 +198,7 @@ def validate_log(log: Log, predictor: Predictor, checks: Checks) -> Validation:
         found.missing = missing(layout, predictor)
         try:
             _Check(log, predictor, layout, checks, found).run(gather)
+            found.notes = (*log.notes, *([log.merged] if log.merged else []))
             break
         except InterleavedRunsError:
             continue

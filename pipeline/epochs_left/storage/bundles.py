@@ -82,7 +82,7 @@ def load_bundle(folder: Path) -> Bundle:
     ------
     ModelError
         No folder or no manifest (with the bundles that lie beside it), or a manifest of another
-        schema version.
+        schema version or with a malformed entry.
     IntegrityError
         A file that is altered, missing, or not named in the manifest.
     InputOutputError
@@ -91,6 +91,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = BundleManifest.from_json(_read_manifest(folder))
         _check_names(folder, manifest)
+        _check_training(folder, manifest)
         files = {name: _read_file(folder / name) for name in manifest.files}
     except OSError as error:
         raise InputOutputError(
@@ -149,7 +150,8 @@ def load_columns(data: bytes) -> dict[str, NDArray[np.float32]]:
     Raises
     ------
     ModelError
-        If the bytes are no Parquet table of float32 columns.
+        If the bytes are no Parquet table of float32 columns, or one without rows or with
+        infinities.
     """
     try:
         # Not pq.read_table: its dataset threads may free a Python buffer while Python closes.
@@ -160,7 +162,12 @@ def load_columns(data: bytes) -> dict[str, NDArray[np.float32]]:
     odd = [field.name for field in table.schema if field.type != pa.float32()]
     if odd:
         raise ModelError(f"columns {odd} of a reference table are not float32; fit it again")
-    return {name: table[name].to_numpy() for name in table.column_names}
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    infinite = [name for name, values in columns.items() if np.isinf(values).any()]
+    if not table.num_rows or infinite:
+        found = f"infinities in the columns {infinite}" if infinite else "no rows"
+        raise ModelError(f"expected finite rows in a reference table, got {found}; fit it again")
+    return columns
 
 
 def _read_file(path: Path) -> bytes:
@@ -197,6 +204,16 @@ def _check_names(folder: Path, manifest: BundleManifest) -> None:
         raise IntegrityError(
             f"{folder}: files missing {missing}, files not in the manifest {extra}; "
             "restore the bundle or fit it again"
+        )
+
+
+def _check_training(folder: Path, manifest: BundleManifest) -> None:
+    """Check what predictions depend on in the notes on the training data."""
+    counts = manifest.training.get("n_params", [])
+    if not isinstance(counts, list) or not all(type(count) is int for count in counts):
+        raise ModelError(
+            f"{folder / MANIFEST}: expected a list of whole numbers as n_params of the training, "
+            f"got {counts!r}; fit the bundle again"
         )
 
 

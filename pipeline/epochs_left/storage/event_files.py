@@ -26,6 +26,8 @@ from epochs_left.storage.text_logs import read_block
 MAX_RECORD_BYTES = 2**16
 #: No record is longer, in bytes: the length is not one.
 _LONGEST = 1 << 40
+#: Scalars of one run, which is sorted by step as a whole; 24 bytes each.
+MAX_POINTS = 20_000_000
 BLOCK_BYTES = 4 * 2**20
 _HEADER, _FOOTER = 12, 4
 _MASK_DELTA = 0xA282EAD8
@@ -49,9 +51,16 @@ class Scalars:
     """Scalars of one run by tag."""
 
     by_tag: dict[str, Points] = field(default_factory=dict)
+    n_points: int = 0
 
     def add(self, tag: str, step: int, value: float, wall_time: float) -> None:
-        """Append one scalar."""
+        """Append one scalar; DataError beyond `MAX_POINTS`."""
+        self.n_points += 1
+        if self.n_points > MAX_POINTS:
+            raise DataError(
+                f"expected at most {MAX_POINTS:,} scalars in a run, got more; log less often, or "
+                "split the folder"
+            )
         points = self.by_tag.setdefault(tag, Points())
         points.steps.append(step)
         points.values.append(value)

@@ -23,7 +23,15 @@ import pyarrow as pa
 
 from epochs_left.errors import DataError, InputOutputError, IntegrityError
 from epochs_left.storage.formats import FORMAT_OF_EXTENSION, PIPE, OnBadRow, TableFormat
-from epochs_left.storage.log_readers import LogReader, Source, reader_of, run_name, runs_below
+from epochs_left.storage.log_readers import (
+    EPOCH,
+    LogReader,
+    Source,
+    reader_of,
+    run_name,
+    runs_below,
+    time_of,
+)
 from epochs_left.storage.parquet_logs import ParquetLog
 from epochs_left.storage.text_logs import BOM, CsvLog, JsonLinesLog, read_block
 
@@ -55,6 +63,17 @@ class Log(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What was done to the log while it was read, for people; empty for tidy tables."""
 
+    @property
+    def shifted(self) -> bool:
+        """Whether 1 was added to its epochs."""
+
+    @property
+    def merged(self) -> str:
+        """How many rows were made of how many entries, for people; known once they are read.
+
+        Empty where a row is an entry.
+        """
+
     def batches(
         self, columns: Sequence[str], on_bad_row: OnBadRow | None = None
     ) -> Iterator[pa.Table]:
@@ -80,13 +99,19 @@ class FrameworkLog:
 
     def __init__(self, reader: LogReader, runs: Mapping[str | None, Callable[[], Source]]) -> None:
         self._runs = runs
-        found = dict.fromkeys(name for run in runs.values() for name in run().columns)
+        found: dict[str, None] = {}
+        self.shifted = False
+        for source in (run() for run in runs.values()):
+            found |= dict.fromkeys(source.columns)
+            self.shifted |= source.shifted
         if None not in runs:
             found = {RUN_COLUMN: None} | found
         self._columns = tuple(found)
         count = "" if len(runs) == 1 else f", {len(runs):,} runs"
         self.reader = reader.title
-        self._note = f"read as {reader.title}{count}: {reader.remark}"
+        counted = _SHIFTED if self.shifted else _KEPT
+        self._note = f"read as {reader.title}{count}: {counted}; {reader.remark}"
+        self._time, self._n_entries, self._n_rows = "", 0, 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,9 +128,31 @@ class FrameworkLog:
     ) -> Iterator[pa.Table]:
         """Yield the rows of each run with its name."""
         del on_bad_row  # frameworks write whole rows
+        self._time, self._n_entries, self._n_rows = time_of(columns), 0, 0
         for run, load in self._runs.items():
-            for table in load().batches(columns):
+            source = load()
+            self._n_entries += source.n_entries(columns) or 0
+            for table in source.batches(columns):
+                self._n_rows += table.num_rows
                 yield table if run is None or RUN_COLUMN not in columns else _named(table, run)
+
+    @property
+    def merged(self) -> str:
+        """How many rows were made of how many entries; empty where each became one."""
+        if self._n_entries <= self._n_rows:
+            return ""
+        text = (
+            f"took {self._n_rows:,} rows of {self._n_entries:,} logged entries: one row "
+            f"{'an' if self._time == EPOCH else 'a'} {self._time}, the mean of its entries (of "
+            "evaluations the last)"
+        )
+        if self._time != EPOCH:
+            return text
+        return f"{text}, once the epoch is over; pass --time-column step to predict in steps"
+
+
+_SHIFTED = "1 was added to its epochs and steps, which count from 0 after the first pass"
+_KEPT = "epochs and steps are as the writer counted them"
 
 
 def _named(table: pa.Table, run: str) -> pa.Table:

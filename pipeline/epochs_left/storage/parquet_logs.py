@@ -23,6 +23,8 @@ class ParquetLog:
 
     reader = "Parquet"
     notes = ()
+    shifted = False
+    merged = ""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -32,6 +32,8 @@ class CsvLog:
     reader = "CSV"
     n_rows = None
     notes = ()
+    shifted = False
+    merged = ""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -153,6 +155,8 @@ class JsonLinesLog:
     reader = "JSON Lines"
     n_rows = None
     notes = ()
+    shifted = False
+    merged = ""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -221,11 +225,11 @@ def read_block(file: BinaryIO, size: int) -> bytes:
 
 def read_bytes(file: BinaryIO, limit: int) -> bytes:
     """Return a whole file; DataError if it has more than ``limit`` bytes."""
+    size = file.seek(0, io.SEEK_END)
+    if size > limit:
+        raise DataError(f"expected at most {limit:,} bytes, found {size:,}; split the log")
     file.seek(0)
-    content = read_block(file, limit + 1)
-    if len(content) > limit:
-        raise DataError(f"expected at most {limit:,} bytes, found a larger file; split the log")
-    return content
+    return read_block(file, size)
 
 
 def _parse_lines(

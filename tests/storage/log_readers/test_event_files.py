@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from epochs_left.errors import DataError, IntegrityError
 from epochs_left.storage import event_files
 from epochs_left.storage.event_files import Scalars, masked_crc32c, read_scalars
+from epochs_left.storage.logs import open_log
 
 EXAMPLES = Path(__file__).parents[3] / "data" / "examples" / "frameworks"
 EVENTS = (EXAMPLES / "tensorboard" / "lr=0.01" / "events.out.tfevents.0").read_bytes()
@@ -150,3 +151,31 @@ def test_a_step_beyond_all_integers_is_no_event() -> None:
     data += message(5, message(1, message(1, b"loss") + simple(1.0)))
     with pytest.raises(DataError, match="record 1"):
         scalars(framed(data))
+
+
+def test_the_scalars_of_a_run_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"".join(framed(event("a", step, simple(1.0))) for step in range(5))
+    monkeypatch.setattr(event_files, "MAX_POINTS", 5)
+    assert len(scalars(content)["a"]) == 5
+    monkeypatch.setattr(event_files, "MAX_POINTS", 4)
+    with pytest.raises(DataError, match="at most 4 scalars in a run, got more; log less often"):
+        scalars(content)
+
+
+@pytest.mark.parametrize("with_epochs", [True, False])
+def test_epochs_of_lightning_are_shifted_and_other_steps_kept_and_both_say_so(
+    tmp_path: Path, with_epochs: bool
+) -> None:
+    """Lightning logs a scalar called epoch, which counts from 0 after the first pass."""
+    content = [event("loss", step, simple(1.0)) for step in range(6)]
+    if with_epochs:
+        content += [event("epoch", step, simple(float(step // 2))) for step in range(6)]
+    (tmp_path / "events.out.tfevents.1").write_bytes(b"".join(map(framed, content)))
+    with open_log(str(tmp_path), None) as log:
+        assert log.shifted is with_epochs
+        assert ("1 was added to its epochs and steps" in log.notes[0]) is with_epochs
+        (steps,) = log.batches(["step", "loss"])
+        assert steps["step"].to_pylist() == [step + with_epochs for step in range(6)]
+        if with_epochs:
+            (epochs,) = log.batches(["epoch", "loss"])
+            assert epochs["epoch"].to_pylist() == [1, 2, 3]

@@ -7,8 +7,11 @@ installed they write them anew here.
 from __future__ import annotations
 
 import json
+import math
+import random
 import runpy
 import shutil
+import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +22,9 @@ import pytest
 
 from epochs_left.errors import DataError, InputOutputError
 from epochs_left.storage import logs
+from epochs_left.storage.log_readers import huggingface, lightning
 from epochs_left.storage.logs import open_log
+from epochs_left.storage.text_logs import column_of
 
 writers = runpy.run_path(str(Path(__file__).parent / "framework_writers.py"))
 EXAMPLES = Path(__file__).parents[3] / "data" / "examples" / "frameworks"
@@ -184,6 +189,37 @@ def test_the_notes_say_who_read_and_what_was_added() -> None:
     for name, text in (added | kept).items():
         with open_log(str(EXAMPLES / name), None) as log:
             assert text in log.notes[0]
+            assert log.shifted is (name in added)
+
+
+@pytest.mark.parametrize("passes_done", [None, 6.4])
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_a_log_says_of_how_many_entries_its_rows_were_made(
+    tmp_path: Path, every: int, passes_done: float | None
+) -> None:
+    """25 steps an epoch; beside the loss a summary, which makes no row and is not counted."""
+    history = [{"step": s, "epoch": s / 25, "loss": 1.0} for s in range(every, 161, every)]
+    history.append({"step": 160, "epoch": 6.4, "train_runtime": 1.0})
+    path = TestHuggingFace.write(tmp_path, history, epoch=passes_done)
+    with open_log(str(path), None) as log:
+        assert not log.merged, "nothing has been read"
+        for _ in range(2):  # a log may be read twice
+            rows = sum(table.num_rows for table in log.batches(["epoch", "loss"]))
+            n = len(history) - 1
+            told = f"took {rows} rows of {n} logged entries: one row an epoch, the mean"
+            assert log.merged.startswith(told) if n > rows else not log.merged
+            assert rows == len({math.ceil(entry["epoch"]) for entry in history[:-1]} - {7})
+        steps = sum(table.num_rows for table in log.batches(["step", "loss"]))
+        assert (steps, log.merged) == (n, "")
+
+
+def test_rows_of_lightning_are_counted_by_what_they_hold(tmp_path: Path) -> None:
+    path = TestLightning().write(tmp_path, *(f"{s // 5},{s},{s}," for s in range(15)), "2,14,,1")
+    with open_log(str(path), None) as log:
+        list(log.batches(["epoch", "train_loss"]))
+        assert log.merged.startswith("took 3 rows of 15 logged entries")
+        list(log.batches(["epoch", "val_loss"]))
+        assert not log.merged
 
 
 def test_a_large_folder_is_read_again_instead_of_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +312,79 @@ class TestHuggingFace:
         value = read(path, "step", "eval")[0]["eval"]
         assert value != value  # noqa: PLR0124 - NaN
 
+    @pytest.mark.parametrize("block_cells", [3, 40, 10**6])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_blocks_give_the_columns_of_the_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, block_cells: int
+    ) -> None:
+        """Against json.loads and one column at a time."""
+        rng = random.Random(seed)
+        kinds = [lambda: rng.randrange(9), rng.random, lambda: None, lambda: math.nan]
+        odd = [*kinds, lambda: 'a "log_history": [ ]', lambda: True, lambda: {"b": [1, {}]}]
+        history = [
+            {"step": step, "loss": rng.choice(kinds[:3])()}
+            | {name: rng.choice(odd if name == "odd" else kinds)() for name in ("x", "odd")}
+            for step in range(rng.randrange(30))
+        ]
+        history += [{}] if seed % 2 else []
+        state = {"a": 'an "escaped" [', "log_history": history, "train_batch_size": 2, "epoch": 3}
+        path = tmp_path / "trainer_state.json"
+        path.write_text(json.dumps(state, indent=seed % 3 or None, ensure_ascii=seed > 1))
+        monkeypatch.setattr(huggingface, "_BLOCK_CELLS", block_cells)
+        with path.open("rb") as file:
+            found = huggingface.HuggingFace().read([file])
+        names = dict.fromkeys(["epoch", "step", *(name for entry in history for name in entry)])
+        assert {*found.values} - {"train_batch_size"} == {*names}
+        assert (found.passes_done, found.values["step"].null_count) == (3, seed % 2)
+        for name in names:
+            whole = column_of([entry.get(name) for entry in history])
+            numbers = whole.type in {pa.int64(), pa.float64(), pa.null()}
+            expected = whole.cast(pa.float64()) if numbers else whole
+            assert str(found.values[name].to_pylist()) == str(expected.to_pylist())
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"log_history": [{"step": 1},]}',
+            '{"log_history": [{"step": 1} {"step": 2}]}',
+            '{"log_history": [,]}',
+            '{"log_history": [{"step": 1}]',
+            '{"log_history": [{"step": 1}]}}',
+            '{"log_history": [{"step": 1}',
+            '{"log_history": [{"step": 1}], "epoch": }',
+        ],
+    )
+    def test_json_that_is_none_is_refused(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "trainer_state.json").write_text(text)
+        with pytest.raises(DataError, match="expected whole JSON as the Trainer writes it"):
+            read(tmp_path / "trainer_state.json")
+
+    @pytest.mark.parametrize("text", ['{"a": {"log_history": [{}]}}', '{"log_history": [{}, 1]}'])
+    def test_a_history_is_a_list_of_entries_at_the_top(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "trainer_state.json").write_text(text)
+        with pytest.raises(DataError, match="expected a list of entries under 'log_history'"):
+            read(tmp_path / "trainer_state.json")
+
+    def test_what_a_history_takes_in_memory_is_bounded(self, tmp_path: Path) -> None:
+        """Every name is a column with a place for every entry: 190 KB would take 1.3 GB."""
+        path = self.write(tmp_path, [{f"k{i}": 1} for i in range(12_000)])
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"at most 50,000,000 values in the log history, got"):
+            read(path, "step", "k1")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 50e6
+
+    def test_a_larger_file_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = self.write(tmp_path, [{"step": 1}])
+        monkeypatch.setattr(huggingface, "MAX_BYTES", path.stat().st_size)
+        read(path, "step")
+        monkeypatch.setattr(huggingface, "MAX_BYTES", path.stat().st_size - 1)
+        with pytest.raises(DataError, match=r"trainer_state.json: expected at most .* bytes"):
+            read(tmp_path, "step")
+
 
 class TestLightning:
     HEADER = "epoch,step,train_loss,val_loss\n"
@@ -301,6 +410,16 @@ class TestLightning:
         with pytest.raises(DataError, match=message):
             read(path, "epoch", "train_loss")
         assert read(path, "epoch", "val_loss") == [], "a column that is not asked for is not parsed"
+
+    def test_what_is_held_of_a_run_is_bounded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = self.write(tmp_path, *(f"{t},{t},1,1" for t in range(100)))
+        monkeypatch.setattr(lightning, "MAX_CELLS", 400)
+        assert len(read(path, "epoch", "train_loss")) == 100
+        monkeypatch.setattr(lightning, "MAX_CELLS", 399)
+        with pytest.raises(DataError, match=r"at most 399 values in a run, got 400 or more; log"):
+            read(path, "epoch", "train_loss")
 
     def test_a_table_of_runs_that_is_called_so_is_a_table(self, tmp_path: Path) -> None:
         (tmp_path / "metrics.csv").write_text("run_id,epoch,step,loss\na,0,0,1\n")

@@ -16,6 +16,13 @@ import pyarrow as pa
 
 from epochs_left.registry import Registry
 
+EPOCH, STEP = "epoch", "step"
+
+
+def time_of(columns: Sequence[str]) -> str:
+    """Return the column that rows are counted by where these columns are asked for."""
+    return EPOCH if EPOCH in columns else STEP
+
 
 class Source(Protocol):
     """The rows of one run."""
@@ -23,6 +30,13 @@ class Source(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of all columns."""
+
+    @property
+    def shifted(self) -> bool:
+        """Whether 1 is added to epochs, and to steps, since the writer counts them from 0."""
+
+    def n_entries(self, columns: Sequence[str]) -> int | None:
+        """Return how many entries the rows of `batches` are made of; None where a row is one."""
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows in tables that hold those of ``columns`` that are there."""
@@ -39,7 +53,7 @@ class LogReader(ABC):
         Glob pattern of the names of its files, which are looked for below a folder; None where a
         file has to be named.
     remark
-        What was done to epochs and values, for people.
+        What was done to the values, for people.
     """
 
     title: ClassVar[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.errors import DataError
+from epochs_left.storage.log_readers import EPOCH, STEP, time_of
 
-EPOCH, STEP = "epoch", "step"
 #: Columns that say something about a row but make none: without another value it is left out.
 _BESIDE = frozenset(
     {EPOCH, STEP, "wall_time", "grad_norm", "learning_rate", "lr", "train_batch_size"}
@@ -57,6 +57,22 @@ class Entries:
         """Names of the values."""
         return (*self.values, *([HORIZON] if self.horizons else []))
 
+    @property
+    def shifted(self) -> bool:
+        """Whether 1 is added to epochs and steps."""
+        return self.counted_from == 0
+
+    def n_entries(self, columns: Sequence[str]) -> int:
+        """Return the number of entries that hold a value which makes a row."""
+        telling = _telling(self._wanted(columns))
+        if not telling:
+            return 0
+        valued = [np.asarray(_has_value(self.values[name])) for name in telling]
+        return int(np.any(valued, axis=0).sum())
+
+    def _wanted(self, columns: Sequence[str]) -> list[str]:
+        return [name for name in columns if name in self.values and name not in {EPOCH, STEP}]
+
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield one table with a row an epoch, or a row a step where ``columns`` has no epoch.
 
@@ -69,12 +85,11 @@ class Entries:
         DataError
             If a value is no number.
         """
-        time = EPOCH if EPOCH in columns else STEP
-        wanted = [name for name in columns if name in self.values and name not in {EPOCH, STEP}]
+        time = time_of(columns)
         when, timed = _numbers(time, self.values[time])
         kept = timed & np.isfinite(when)
         times, row = np.unique(_passes(when[kept]), return_inverse=True)
-        cells = {name: _numbers(name, self.values[name]) for name in wanted}
+        cells = {name: _numbers(name, self.values[name]) for name in self._wanted(columns)}
         cells = {name: (value[kept], there[kept]) for name, (value, there) in cells.items()}
         keep = _with_values(cells, row, times.size)
         if time == EPOCH:
@@ -116,12 +131,24 @@ def _passes(times: FloatArray) -> IntArray:
     return passes
 
 
+def _telling(names: Iterable[str]) -> list[str]:
+    """Return those of the names that make a row: of several not the settings beside them."""
+    return [name for name in names if name not in _BESIDE] or list(names)
+
+
+def _has_value(values: pa.Array) -> pa.Array:
+    """Return where an entry has a value; in CSV an empty field is none."""
+    kind = values.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pc.fill_null(pc.not_equal(values, ""), False)
+    return pc.is_valid(values)
+
+
 def _with_values(
     cells: Mapping[str, tuple[FloatArray, BoolArray]], row: IntArray, n_rows: int
 ) -> BoolArray:
-    telling = [name for name in cells if name not in _BESIDE] or list(cells)
     found = np.zeros(n_rows, dtype=np.bool_)
-    for name in telling:
+    for name in _telling(cells):
         found[row[cells[name][1]]] = True
     return found
 

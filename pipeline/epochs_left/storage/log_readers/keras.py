@@ -28,7 +28,7 @@ class Keras(LogReader):
     """A row an epoch, with all values."""
 
     title = "Keras CSVLogger"
-    remark = "1 was added to its epochs, which count from 0 after the first pass"
+    remark = "a row is an epoch"
 
     def recognises(self, name: str, head: bytes) -> bool:
         """Return whether a header is as Keras writes it and the first row is that of epoch 0."""
@@ -54,8 +54,14 @@ class Keras(LogReader):
 class _Shifted:
     """A CSV log whose epochs count from 0 after the first pass."""
 
+    shifted = True
+
     def __init__(self, log: CsvLog) -> None:
         self._log = log
+
+    def n_entries(self, columns: Sequence[str]) -> None:
+        """Return None: a row is an entry."""
+        del columns
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from epochs_left.storage.event_files import Scalars, has_sound_start, read_scalars
-from epochs_left.storage.log_readers import LogReader, log_reader
-from epochs_left.storage.log_readers._entries import EPOCH, STEP, Entries, one_lr
+from epochs_left.storage.log_readers import EPOCH, STEP, LogReader, log_reader
+from epochs_left.storage.log_readers._entries import Entries, one_lr
 
 _WALL_TIME = "wall_time"
 
@@ -25,7 +25,7 @@ class TensorBoard(LogReader):
 
     title = "TensorBoard event files"
     pattern = "*tfevents*"
-    remark = "steps are as the writer counted them; of a step that was written twice the last holds"
+    remark = "of a step that was written twice the last holds"
 
     def recognises(self, name: str, head: bytes) -> bool:
         """Return whether a file is called so, or starts with a record with a sound checksum."""

@@ -1,20 +1,25 @@
-"""Entry point: runs a command and turns what went wrong into one line and an exit code."""
+"""The program: runs a command and turns what went wrong into one line and an exit code."""
 
 from __future__ import annotations
 
 import os
-import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
 
 import typer
 
-from epochs_left.cli import explain, models, predict, validate
+from epochs_left.cli import (
+    INTERRUPTED,
+    INTERRUPTED_TEXT,
+    backtest,
+    explain,
+    models,
+    predict,
+    validate,
+    watch,
+)
 from epochs_left.cli.messages import leave_stdout, say
 from epochs_left.errors import EpochsLeftError, UsageError
 
-INTERRUPTED = 130
 INTERNAL = 1
 #: Set to anything, it shows where an unexpected error comes from.
 TRACEBACK_VARIABLE = "EPOCHS_LEFT_TRACEBACK"
@@ -36,6 +41,8 @@ app = typer.Typer(
 )
 app.command("predict", help=predict.HELP, epilog=predict.EXAMPLES)(predict.predict)
 app.command("explain", help=explain.HELP, epilog=explain.EXAMPLES)(explain.explain)
+app.command("backtest", help=backtest.HELP, epilog=backtest.EXAMPLES)(backtest.backtest)
+app.command("watch", help=watch.HELP, epilog=watch.EXAMPLES)(watch.watch)
 app.command("validate", help=validate.HELP, epilog=validate.EXAMPLES)(validate.validate)
 app.add_typer(models.app, name="models")
 
@@ -57,28 +64,12 @@ def _program(
     del version
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code.
-
-    0 done, 2 usage, 3 data, 4 model, 5 input or output, 6 integrity, 130 interrupted. What goes
-    wrong is one line on stderr, and nothing has been written then.
-    """
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code; see `epochs_left.cli.main`."""
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return _run(arguments)
     finally:
         leave_stdout()
-
-
-def script() -> NoReturn:
-    """Run the command line as a program of its own.
-
-    Leaves without tearing the interpreter down: threads that pyarrow and OpenMP are still starting
-    in a very short run would abort the process after everything has been said and written.
-    """
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -94,7 +85,7 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         return _broken(error)
     if code == INTERRUPTED:  # some versions of typer return it, others raise
-        say("error", "interrupted; nothing was written")
+        say("error", INTERRUPTED_TEXT)
     return code if isinstance(code, int) else 0
 
 
