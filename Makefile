@@ -21,8 +21,9 @@ full: $(VENV)/pipeline  ## Run the pipeline at full size, in build/full, and pac
 	python -m epochs_left.stages profile full
 	python -m epochs_left.stages release full
 
+# Two workers have two threads each: one that waits for another must not hold the core meanwhile.
 test: $(VENV)/test lint  ## Run linters, type checks, import rules and the test suite.
-	pytest -n 2 --dist worksteal
+	OMP_WAIT_POLICY=passive pytest -n 2 --dist worksteal
 
 lint: $(VENV)/test  ## Run ruff, mypy and the import rules.
 	ruff check

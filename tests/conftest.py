@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 
 from epochs_left.config import parse_settings
 from epochs_left.simulation.runner import Execution, simulate_family
+from epochs_left.storage.locks import locked
 from epochs_left.storage.params import load_params, merged, write_params
 from epochs_left.storage.run_store import RunStore
 from epochs_left.workloads.neuron import NeuronSettings
@@ -94,6 +98,48 @@ SMALL: dict[str, Any] = {
 }
 
 
+#: Seconds that one test process waits for what another one makes for both.
+PATIENCE = 1_200.0
+
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Return a folder that one of the test processes fills for all of them: read only."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        place, done = root / name, root / f"{name}.done"
+        with locked(root / f"{name}.lock", patience=PATIENCE):
+            if not done.exists():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                make(place)
+                done.touch()
+        return place
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundles_folder(made_once: MadeOnce) -> Path:
+    """A folder of small bundles; read only."""
+    small_bundle = Path(__file__).parent / "prediction" / "small_bundle.py"
+    return made_once("bundles", runpy.run_path(str(small_bundle))["make_bundles"])
+
+
+#: Test files that take longest, and what they share within a file is dear: they come first, so that
+#: the worker that begins with them runs all of each, and none is left at the end.
+FIRST = ("stages/test_kills.py", "stages/test_disk_full.py", "simulation/test_dask.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; `--dist worksteal` takes tests from the end of a worker's."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+
+
 @pytest.fixture(scope="session")
 def small_params() -> dict[str, Any]:
     """The pipeline's parameters, small enough for a test."""
@@ -167,12 +213,14 @@ def run_stage_in() -> RunStage:
 
 @pytest.fixture(scope="session")
 def pipeline_folder(
-    small_params: dict[str, Any], run_stage_in: RunStage, tmp_path_factory: pytest.TempPathFactory
+    small_params: dict[str, Any], run_stage_in: RunStage, made_once: MadeOnce
 ) -> Path:
     """A folder in which every stage has run; read only."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    (folder / "pipeline").mkdir()
-    write_params(folder / "pipeline" / "params.yaml", merged(small_params, PIPELINE))
-    for stage in STAGES:
-        run_stage_in(folder, *stage)
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "pipeline").mkdir()
+        write_params(folder / "pipeline" / "params.yaml", merged(small_params, PIPELINE))
+        for stage in STAGES:
+            run_stage_in(folder, *stage)
+
+    return made_once("pipeline", make)

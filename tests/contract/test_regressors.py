@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,15 @@ def rows(spec: RegressorSpec, seed: int, n: int = 400) -> tuple[np.ndarray, np.n
     return features, SCALES[spec.scale].forward(remaining, elapsed), elapsed
 
 
-def fitted(spec: RegressorSpec, seed: int = 0) -> RegressorMixin:
+def fit(spec: RegressorSpec, seed: int = 0) -> RegressorMixin:
     features, target, _ = rows(spec, seed)
     return fit_weighted(spec.build(seed), features, target, np.ones(target.size))
+
+
+@cache
+def fitted(name: str, seed: int = 0) -> RegressorMixin:
+    """The same fit for all who only look at it."""
+    return fit(SPECS[name], seed)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -102,7 +109,7 @@ def test_scale_is_known_and_title_is_for_people(name: str) -> None:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", SPECS)
 def test_order_of_the_rows_to_predict_is_irrelevant(name: str, seed: int) -> None:
-    estimator = fitted(SPECS[name], seed)
+    estimator = fitted(name, seed)
     features, _, _ = rows(SPECS[name], seed + 100)
     order = np.random.default_rng(seed).permutation(len(features))
     one_by_one = np.concatenate([estimator.predict(row[None, :]) for row in features[:20]])
@@ -120,7 +127,7 @@ def test_order_of_the_training_rows_hardly_matters(name: str, seed: int) -> None
     features, target, _ = rows(spec, seed)
     order = np.random.default_rng(seed).permutation(target.size)
     weight = np.ones(target.size)
-    straight = fit_weighted(spec.build(seed), features, target, weight).predict(features)
+    straight = fitted(name, seed).predict(features)
     shuffled = fit_weighted(spec.build(seed), features[order], target[order], weight).predict(
         features
     )
@@ -134,7 +141,7 @@ def test_order_of_the_training_rows_hardly_matters(name: str, seed: int) -> None
 @pytest.mark.parametrize("name", SPECS)
 def test_wild_inputs_give_finite_predictions(name: str, value: float) -> None:
     spec = SPECS[name]
-    estimator = fitted(spec)
+    estimator = fitted(name)
     features, _, elapsed = rows(spec, 1)
     features[:, 0] = value
     features[::2] = value
@@ -147,7 +154,7 @@ def test_wild_inputs_give_finite_predictions(name: str, value: float) -> None:
 def test_wild_inputs_stay_near_the_predictions_for_training_rows(name: str) -> None:
     spec = SPECS[name]
     features, _, _ = rows(spec, 0)
-    estimator = fitted(spec)
+    estimator = fitted(name)
     seen = estimator.predict(features)
     for value in (-1e30, 1e30):
         wild = features.copy()
@@ -167,7 +174,7 @@ def test_a_column_without_values_is_accepted_in_training_and_after(name: str) ->
 
 @pytest.mark.parametrize("name", SPECS)
 def test_stored_estimator_predicts_the_same_bits(name: str) -> None:
-    estimator = fitted(SPECS[name])
+    estimator = fitted(name)
     features, _, _ = rows(SPECS[name], 7)
     loaded = load_estimator(*dump_estimator(estimator))
     np.testing.assert_array_equal(loaded.predict(features), estimator.predict(features))
@@ -175,7 +182,7 @@ def test_stored_estimator_predicts_the_same_bits(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_same_seed_gives_the_same_stored_bytes(name: str) -> None:
-    assert dump_estimator(fitted(SPECS[name])) == dump_estimator(fitted(SPECS[name]))
+    assert dump_estimator(fitted(name)) == dump_estimator(fit(SPECS[name]))
 
 
 @pytest.mark.parametrize("name", [*LEARNING, "constant"])
@@ -204,7 +211,7 @@ def test_beats_the_constant_on_new_rows(name: str) -> None:
     spec = SPECS[name]
     features, target, _ = rows(spec, 50)
     baseline = DummyRegressor().fit(features, rows(spec, 0)[1])
-    assert fitted(spec).score(features, target) > baseline.score(features, target) + 0.3
+    assert fitted(name).score(features, target) > baseline.score(features, target) + 0.3
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.candidates])

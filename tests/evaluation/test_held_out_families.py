@@ -123,7 +123,7 @@ def alike(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    return entries_of(tmp_path_factory.mktemp("apart"), {"mlp": 1.5, "resnet": -1.0})
+    return entries_of(tmp_path_factory.mktemp("apart"), {"mlp": 2.0, "resnet": -1.5})
 
 
 def test_families_of_one_law_are_predicted_as_from_within(

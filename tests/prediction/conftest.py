@@ -31,11 +31,9 @@ small = runpy.run_path(str(Path(__file__).parent / "small_bundle.py"))
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(bundles_folder: Path) -> Path:
     """A folder of bundles."""
-    folder = tmp_path_factory.mktemp("bundles") / "models"
-    small["make_bundles"](folder)
-    return folder
+    return bundles_folder
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from xgboost import XGBRegressor
 
 from epochs_left.errors import ModelError
 from epochs_left.prediction.predictor import predictor_of
-from epochs_left.storage.bundles import Bundle, load_bundle
+from epochs_left.storage.bundles import REFERENCE, Bundle, dump_columns, load_bundle
+from epochs_left.storage.estimators import dump_estimator, load_estimator
 from epochs_left.storage.manifests import ResidualQuantiles
 
 
@@ -57,6 +59,26 @@ def test_a_model_of_other_columns_is_refused(bundle: Bundle) -> None:
     narrow = with_files(bundle, time=bundle.files["time_loss_only.ubj"])
     with pytest.raises(ModelError, match="the manifest names"):
         predictor_of(narrow, level=0.9, jobs=1)
+
+
+@pytest.mark.parametrize("stem", ["time", "time_loss_only"])
+def test_quantiles_in_the_place_of_the_time_are_refused(bundle: Bundle, stem: str) -> None:
+    """As where the files of both were swapped, with their hashes."""
+    width = load_estimator(".ubj", bundle.files[f"{stem}.ubj"]).n_features_in_
+    features = np.random.default_rng(0).normal(size=(50, width))
+    quantiles = XGBRegressor(
+        n_estimators=2, objective="reg:quantileerror", quantile_alpha=[0.1, 0.9]
+    ).fit(features, features[:, 0])
+    swapped = with_files(bundle, **{stem: dump_estimator(quantiles)[1]})
+    with pytest.raises(ModelError, match=f"{stem}.ubj: expected 1 value a row, got 2; fit"):
+        predictor_of(swapped, level=0.9, jobs=1)
+
+
+def test_a_reference_of_too_many_rows_is_refused(bundle: Bundle) -> None:
+    columns = {name: np.zeros(2001, dtype=np.float32) for name in bundle.manifest.features}
+    files = {**bundle.files, REFERENCE: dump_columns(columns)}
+    with pytest.raises(ModelError, match="1 to 2000 rows, got 2001; fit the bundle again"):
+        predictor_of(Bundle(bundle.manifest, files), level=0.9, jobs=1)
 
 
 def test_an_interval_has_its_lower_end_below(bundle: Bundle) -> None:

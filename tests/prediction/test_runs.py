@@ -137,3 +137,42 @@ def test_a_run_too_long_to_look_at_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     in_order(rows_of([0] * 4), NAMES)
     with pytest.raises(DataError, match=r"run 'run-1': expected at most 4 rows .* found 5"):
         in_order(rows_of([0] * 4 + [1] * 5), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("gather", "runs"),
+    [
+        (whole_runs, [0] * 200),
+        (whole_runs, [0] * 3 + [1] * 200),
+        (all_rows, [0] * 200),
+        (all_rows, [0, 1] * 100),
+        (all_rows, [0] * 3 + [1] * 200),
+    ],
+)
+def test_a_run_too_long_is_refused_while_it_is_read(
+    gather: object, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the rows after the bound no more than a batch is asked for: they may fill the memory."""
+    monkeypatch.setattr(module, "MAX_RUN_ROWS", 20)
+    rows, n_read = rows_of(runs), 0
+
+    def read() -> object:
+        nonlocal n_read
+        for batch in batches(rows, 5):
+            n_read += len(batch)
+            yield batch
+
+    first = runs.index(max(runs, key=runs.count)) + 1
+    message = rf"data row {first}: expected at most 20 rows in the run that begins there, got 2\d"
+    with pytest.raises(DataError, match=message):
+        list(gather(read()))  # type: ignore[operator]
+    assert n_read <= (50 if runs[:2] == [0, 1] else 30)
+
+
+@pytest.mark.parametrize("gather", [whole_runs, all_rows])
+def test_runs_of_the_longest_length_are_read(
+    gather: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_RUN_ROWS", 20)
+    rows = rows_of(np.repeat(np.arange(6), 20).tolist())
+    assert sum(map(len, gather(batches(rows, 7)))) == 120  # type: ignore[operator]

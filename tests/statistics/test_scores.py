@@ -114,6 +114,11 @@ def test_bounds_are_part_of_the_interval() -> None:
     assert covered(actual, lower, upper).tolist() == [0, 1, 1, 1, 0]
 
 
+def test_an_interval_without_an_upper_end_goes_on() -> None:
+    actual, lower, nothing = np.array([1.0, 5.0, 1e9]), np.full(3, 2.0), np.full(3, np.nan)
+    assert covered(actual, lower, nothing).tolist() == [0, 1, 1]
+
+
 def test_log_width_is_zero_for_a_point_and_log_ten_for_a_decade() -> None:
     widths = log_width(np.array([9.0, 9.0]), np.array([9.0, 99.0]))
     np.testing.assert_allclose(widths, [0.0, np.log(10)])
