@@ -133,9 +133,11 @@ def weighted_median(values: FloatArray, weight: FloatArray) -> FloatArray:
 def covered(actual: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
     """Return 1 where the closed interval holds the actual value, else 0, shape ``(n,)``.
 
-    Its weighted mean (`mean_sums`, `mean`) is the coverage.
+    An upper end of NaN is none: the interval goes on. The weighted mean (`mean_sums`, `mean`) of
+    what is returned is the coverage.
     """
-    return ((lower <= actual) & (actual <= upper)).astype(np.float64)
+    inside: BoolArray = (lower <= actual) & ~(actual > upper)
+    return inside.astype(np.float64)
 
 
 def log_width(lower: FloatArray, upper: FloatArray) -> FloatArray:
