@@ -1,0 +1,1 @@
+"""Finished runs replayed: what would have been predicted at a budget, against what happened."""
