@@ -12,21 +12,24 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "data/examples/README.md")
-BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+SHELL = {"", "sh"}
 
 
 def commands() -> list[str]:
     blocks = [block for page in PAGES for block in BLOCK.findall((ROOT / page).read_text())]
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for kind, block in blocks if kind in SHELL for line in block.splitlines()]
     return [line for line in lines if line.startswith("epochs-left ")]
 
 
-def test_the_documentation_shows_predict_validate_and_models() -> None:
+def test_the_documentation_shows_every_command() -> None:
     assert {command.split()[1] for command in commands()} == {
         "predict",
         "models",
         "validate",
         "explain",
+        "watch",
+        "backtest",
     }
 
 
