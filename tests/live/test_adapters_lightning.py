@@ -1,0 +1,219 @@
+"""The Lightning callback in the real Lightning (20 s, most of it imports)."""
+
+# Lightning calls methods with what it likes.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from epochs_left.prediction.predictor import Predictor
+from epochs_left.storage.logs import open_log
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the framework
+known = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "known_losses.py")))
+DDP = Path(__file__).parent / "ddp_run.py"
+EPOCHS = 6
+SETTINGS = {"lr": known.LR, "momentum": 0.0, "weight_decay": 0.0, "optimizer": "sgd"}
+
+
+@pytest.fixture(scope="module")
+def fit() -> Callable[..., Any]:
+    """Train with a callback; return the trainer."""
+    lightning = pytest.importorskip("lightning")
+    import torch  # noqa: PLC0415
+    from lightning.pytorch.loggers import CSVLogger  # noqa: PLC0415
+
+    class Number(lightning.LightningModule):  # type: ignore[name-defined, misc]
+        def __init__(self, bad_epoch: int | None) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.zeros(()))
+            self.bad_epoch = bad_epoch
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = (self.w - known.GOAL) ** 2
+            self.log("train_loss", loss, on_step=False, on_epoch=True)
+            return loss * float("nan") if self.current_epoch + 1 == self.bad_epoch else loss
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", (self.w - known.GOAL) ** 2, batch_size=known.BATCH_SIZE)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=known.LR)
+
+    def train(
+        folder: Path,
+        callback: Any,
+        *,
+        resume: str | None = None,
+        bad_epoch: int | None = None,
+        **options: Any,
+    ) -> Any:
+        data = torch.utils.data.DataLoader(
+            torch.zeros(known.BATCHES * known.BATCH_SIZE), known.BATCH_SIZE
+        )
+        trainer = lightning.Trainer(
+            **{"max_epochs": EPOCHS, "enable_checkpointing": False} | options,
+            logger=CSVLogger(folder),
+            callbacks=[callback],
+            log_every_n_steps=1,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+        trainer.fit(Number(bad_epoch), data, data, ckpt_path=resume)
+        return trainer
+
+    return train
+
+
+@pytest.fixture
+def callback(fit: Any, released: Predictor) -> Callable[..., Any]:
+    """Make a callback that keeps its answers in ``answers``."""
+    from epochs_left.live.adapters.lightning import EtaCallback  # noqa: PLC0415
+
+    def make(target: float | None = known.TARGET, **options: Any) -> Any:
+        answers: list[Any] = []
+        made = EtaCallback(target, on_eta=answers.append, model_bundle=released, **options)
+        made.answers = answers
+        return made
+
+    return make
+
+
+def curve_of(callback: Any) -> dict[float, float]:
+    return {epoch: value for epoch, value, _ in callback.state_dict()["curve"]}
+
+
+def test_the_answers_are_those_of_a_tracker_and_lie_in_the_log(
+    tmp_path: Path, fit: Any, callback: Any, released: Predictor
+) -> None:
+    eta = callback()
+    trainer = fit(tmp_path, eta)
+    known.assert_answers(
+        eta.answers,
+        curve_of(eta),
+        model_bundle=released,
+        horizon=EPOCHS,
+        batch_size=known.BATCH_SIZE,
+        **SETTINGS,
+    )
+    assert curve_of(eta) == pytest.approx(dict(enumerate(known.pass_means(EPOCHS), 1)), rel=1e-5)
+    with (Path(trainer.logger.log_dir) / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["eta/epochs_remaining"]]
+    assert [int(row["epoch"]) + 1 for row in rows] == list(range(2, EPOCHS + 1))
+    logged = [float(row["eta/p_converges"]) for row in rows]
+    assert logged == pytest.approx([answer.p_converges for answer in eta.answers[1:]])
+    with open_log(trainer.logger.log_dir, None) as log:
+        read = [row for table in log.batches(["epoch", "train_loss"]) for row in table.to_pylist()]
+    assert {row["epoch"]: row["train_loss"] for row in read} == pytest.approx(curve_of(eta))
+    assert float(trainer.callback_metrics["eta/upper"]) == pytest.approx(eta.eta.upper)
+
+
+def test_a_loss_whose_gradients_are_summed_over_batches_is_the_same_loss(
+    tmp_path: Path, fit: Any, callback: Any
+) -> None:
+    unnamed, named = callback(), callback(metric="train_loss")
+    fit(tmp_path / "a", unnamed, accumulate_grad_batches=2)
+    fit(tmp_path / "b", named, accumulate_grad_batches=2)
+    assert curve_of(unnamed) == pytest.approx(curve_of(named), rel=1e-5)
+    asked = unnamed._run._tracker.state_dict()["asked"]
+    assert asked["settings"]["batch_size"] == 2 * known.BATCH_SIZE
+
+
+def test_what_was_validated_before_is_no_new_evaluation(
+    tmp_path: Path, fit: Any, callback: Any
+) -> None:
+    eta = callback(metric="val_loss")
+    fit(tmp_path, eta, check_val_every_n_epoch=2)
+    assert curve_of(eta) == pytest.approx(
+        {t: known.loss_after(known.BATCHES * t) for t in (2, 4, 6)}, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("metric", [None, "val_loss"])
+def test_a_run_resumed_for_longer_has_the_past_of_one_that_was_not_interrupted(
+    tmp_path: Path, fit: Any, callback: Any, released: Predictor, metric: str | None
+) -> None:
+    whole, before, after = (callback(metric=metric) for _ in range(3))
+    fit(tmp_path / "whole", whole)
+    trainer = fit(tmp_path / "part", before, max_epochs=3)
+    checkpoint = str(tmp_path / "last.ckpt")
+    trainer.save_checkpoint(checkpoint)
+    fit(tmp_path / "part", after, resume=checkpoint)
+    assert curve_of(after) == pytest.approx(curve_of(whole), rel=1e-5)
+    known.assert_answers(
+        after.answers,
+        curve_of(after),
+        model_bundle=released,
+        horizon=EPOCHS,
+        batch_size=known.BATCH_SIZE,
+        **SETTINGS,
+    )
+    assert len(after.answers) == 3
+
+
+def test_checkpoints_of_each_epoch_keep_what_was_seen_by_then(
+    tmp_path: Path, fit: Any, callback: Any
+) -> None:
+    """Lightning's own ModelCheckpoint, wherever in an epoch it saves."""
+    before, after = callback(), callback()
+    fit(tmp_path, before, max_epochs=3, enable_checkpointing=True)
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    fit(tmp_path, after, resume=str(checkpoint))
+    found = curve_of(after)
+    assert found == pytest.approx(dict(enumerate(known.pass_means(EPOCHS), 1)), rel=1e-5)
+
+
+def test_training_is_stopped_where_that_was_asked_for_alone(
+    tmp_path: Path, fit: Any, callback: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from epochs_left.live.adapters import lightning as adapter  # noqa: PLC0415
+
+    said: list[str] = []
+    monkeypatch.setattr(adapter._lightning.utilities, "rank_zero_info", said.append)
+    plain = fit(tmp_path / "plain", callback(), bad_epoch=3)
+    stopped = fit(tmp_path / "rule", callback(stop_if="never converges at .95"), bad_epoch=3)
+    assert (plain.current_epoch, stopped.current_epoch) == (EPOCHS, 3)
+    assert len(said) == 1
+    assert said[0].startswith("stopped at epoch 3, as stop_if='never converges at .95': diverged")
+
+
+def test_a_metric_that_is_not_logged_is_said_once_and_the_nearest_named(
+    tmp_path: Path, fit: Any, callback: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "epochs_left"):
+        trainer = fit(tmp_path, callback(metric="val_los"))
+    ours = [record.message for record in caplog.records if record.name == "epochs_left"]
+    assert ours == ["ETA: no metric 'val_los' has been logged so far, did you mean 'val_loss'?"]
+    assert trainer.current_epoch == EPOCHS
+
+
+@pytest.mark.parametrize("odd_rank", [0, 1])
+def test_of_two_processes_one_predicts_and_both_stop(
+    tmp_path: Path, fit: Any, odd_rank: int
+) -> None:
+    """One of them has a NaN in the fourth epoch; the metric is summed over both."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(DDP), str(tmp_path), str(odd_rank)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == {"epochs": 4, "asked": [1, 2, 3, 4], "curve": 4}
+    assert second == {"epochs": 4, "asked": [], "curve": 0}
+    assert (done.stdout + done.stderr).count("stopped at epoch 4") == 1
