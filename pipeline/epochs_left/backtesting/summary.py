@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from epochs_left.backtesting.recorded import Recorded
 from epochs_left.backtesting.replay import Forecast, Replay, unresolved
 from epochs_left.backtesting.scores import SCORES, Bootstrap, Cases, paired, score
 from epochs_left.backtesting.truth import Truth
-from epochs_left.statistics.bootstrap import Estimate
+from epochs_left.statistics.plain import entry_of
 
 Entry = dict[str, Any]
 
@@ -170,14 +169,3 @@ def _against_baselines(
                 "difference": entry_of(found.difference),
                 "model_is_better": found.better,
             }
-
-
-def entry_of(estimate: Estimate) -> Entry:
-    """Return an estimate as plain data, None for what is undefined."""
-    lower, upper = estimate.interval or (None, None)
-    return {"estimate": finite(estimate.value), "lower": lower, "upper": upper}
-
-
-def finite(value: float) -> float | None:
-    """Return a number as JSON holds it: None for NaN and infinities."""
-    return float(value) if math.isfinite(value) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -44,29 +43,12 @@ epochs-left backtest sweep.parquet --target-column goal --horizon-column config.
 """
 
 
-class Mode(StrEnum):
-    """Which way the metric goes as a run gets better."""
-
-    MIN = "min"
-    MAX = "max"
-
-
 Logs = Annotated[
     str,
     typer.Argument(
         metavar="LOGS",
         help="Log of finished runs: Parquet, CSV, JSON Lines, or what Lightning, Hugging Face, "
         "Keras and TensorBoard write, files and folders; - is stdin.",
-    ),
-]
-ModeValue = Annotated[Mode, typer.Option("--mode", help="Whether the metric falls or rises.")]
-Ceiling = Annotated[
-    float,
-    typer.Option(
-        "--ceiling",
-        metavar="X",
-        help="With --mode max: the largest value that the metric can have, such as 100 for a "
-        "percentage. What is predicted on is the distance from it.",
     ),
 ]
 Target = Annotated[
@@ -155,8 +137,8 @@ Policies = Annotated[
 def backtest(  # noqa: PLR0913, PLR0917 - one argument an option
     logs: Logs,
     metric: options.Metric = None,
-    mode: ModeValue = Mode.MIN,
-    ceiling: Ceiling = 1.0,
+    mode: options.ModeValue = options.Mode.MIN,
+    ceiling: options.Ceiling = 1.0,
     target: Target = None,
     target_column: TargetColumn = None,
     plateau: options.Plateau = None,
@@ -189,7 +171,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - one argument an option
 
         question = Question(
             columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
-            rises=mode is Mode.MAX,
+            rises=mode is options.Mode.MAX,
             ceiling=_checked_ceiling(ceiling),
             target=_checked_target(target, mode, ceiling),
             plateau=plateau,
@@ -251,9 +233,9 @@ def _checked_ceiling(ceiling: float) -> float:
     return ceiling
 
 
-def _checked_target(target: float | None, mode: Mode, ceiling: float) -> float | None:
+def _checked_target(target: float | None, mode: options.Mode, ceiling: float) -> float | None:
     """Return the target; UsageError if no loss can be made of it, whose log is needed."""
-    if mode is Mode.MIN or target is None:
+    if mode is options.Mode.MIN or target is None:
         return options.checked_target(target)
     if not target < ceiling or math.isinf(target):
         raise UsageError(

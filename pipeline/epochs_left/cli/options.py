@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -140,6 +141,27 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+class Mode(StrEnum):
+    """Which way the metric goes as a run gets better."""
+
+    MIN = "min"
+    MAX = "max"
+
+
+ModeValue = Annotated[
+    Mode, typer.Option("--mode", help="Whether the metric falls, or rises as an accuracy does.")
+]
+Ceiling = Annotated[
+    float,
+    typer.Option(
+        "--ceiling",
+        metavar="X",
+        help="With --mode max: the largest value that the metric can have, such as 100 for a "
+        "percentage. What is predicted on is the distance from it.",
+    ),
+]
 
 
 def at_option(text: str, *, default: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -41,26 +40,10 @@ epochs-left watch run.jsonl --target 0.05 --json >> eta.jsonl
 USUAL_INTERVAL = 2.0
 
 
-class Mode(StrEnum):
-    """Where better values of a metric lie."""
-
-    MIN = "min"
-    MAX = "max"
-
-
 Log = Annotated[str, typer.Argument(metavar="LOG", help="The file that grows.", show_default=False)]
 Run = Annotated[
     str | None,
     typer.Option("--run", metavar="ID", help="The run.", show_default="the one last written"),
-]
-BetterAt = Annotated[
-    Mode, typer.Option("--mode", help="Whether the metric falls, or rises as an accuracy does.")
-]
-Ceiling = Annotated[
-    float,
-    typer.Option(
-        "--ceiling", metavar="X", help="Highest value of a metric that rises; 100 for percent."
-    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="A JSON object a row, on stdout.")]
 Once = Annotated[bool, typer.Option("--once", help="Read to the end of the file and leave.")]
@@ -75,8 +58,8 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument an option
     target: options.Target = None,
     plateau: options.Plateau = None,
     horizon: options.Horizon = None,
-    mode: BetterAt = Mode.MIN,
-    ceiling: Ceiling = 1.0,
+    mode: options.ModeValue = options.Mode.MIN,
+    ceiling: options.Ceiling = 1.0,
     level: options.Level = options.DEFAULT_LEVEL,
     run_id: Run = None,
     as_json: AsJson = False,
@@ -97,7 +80,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument an option
         task = WatchTask(
             log=log,
             model=model,
-            target=target if mode is Mode.MAX else options.checked_target(target),
+            target=target if mode is options.Mode.MAX else options.checked_target(target),
             plateau=options.checked_plateau(plateau, target),
             horizon=options.checked_horizon(horizon),
             mode=mode.value,

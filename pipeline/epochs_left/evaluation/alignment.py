@@ -12,7 +12,6 @@ import pandas as pd
 from epochs_left.arrays import BoolArray, FloatArray, Labels
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.plain import entry_of
 from epochs_left.evaluation.refits import (
     FOLDS,
     group_features,
@@ -26,6 +25,7 @@ from epochs_left.evaluation.refits import (
 )
 from epochs_left.schema import Outcome, View
 from epochs_left.statistics.bootstrap import bootstrap_sums
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import SumStatistic, mean, mean_sums
 
 #: (theta_t - theta_T) . gradient: its log size and its cosine are ranked against the epochs left.

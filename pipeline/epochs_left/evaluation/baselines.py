@@ -11,12 +11,13 @@ import pandas as pd
 from epochs_left.arrays import FloatArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, scopes
-from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.refits import FOLDS
 from epochs_left.prediction.training import estimator_seed
 from epochs_left.seeding import Purpose
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import grouped_folds, run_weights
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import (
     SUMS,
     SumStatistic,

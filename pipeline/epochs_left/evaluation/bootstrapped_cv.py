@@ -18,7 +18,6 @@ from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
 from epochs_left.evaluation.held_out import HeldOut, held_out
 from epochs_left.evaluation.linear_design import independent, standardised
-from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.evaluation.refits import examples_of_rows, view_features
 from epochs_left.prediction.training import Examples
 from epochs_left.regressors._transforms import LEAST_PENALTY
@@ -30,6 +29,7 @@ from epochs_left.statistics.bootstrapped_cv import (
     squared_error_632_plus,
 )
 from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.plain import entry_of, finite
 from epochs_left.statistics.scales import SCALES, Scale
 from epochs_left.statistics.scores import SUM_SCORES, error_sums
 

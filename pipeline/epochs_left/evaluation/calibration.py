@@ -12,11 +12,12 @@ from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, ModelKey, scopes
 from epochs_left.evaluation.distributions import best_models, distribution, forecast_at
-from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.scores import LEVELS, locked_rows
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
 from epochs_left.statistics.calibration import crps, interval_score, pit, pit_histogram
 from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import covered, log_width, mean, mean_sums, weighted_median
 
 #: The level that is looked at part by part.

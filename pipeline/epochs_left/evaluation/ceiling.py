@@ -10,10 +10,10 @@ import pandas as pd
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
 from epochs_left.evaluation.held_out import HeldOut, held_out
-from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.schema import Outcome, View
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.ceiling import Ceiling, log_variance, predictability_ceiling
+from epochs_left.statistics.plain import entry_of, finite
 from epochs_left.statistics.scores import r2
 
 

@@ -13,7 +13,6 @@ from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.evaluation.held_out import HeldOut, held_out
 from epochs_left.evaluation.paired_tests import ALPHA, add_holm, fold_errors, resampled_t
-from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
 from epochs_left.statistics.comparisons import (
@@ -21,6 +20,7 @@ from epochs_left.statistics.comparisons import (
     gaussian_log_density,
     vuong,
 )
+from epochs_left.statistics.plain import entry_of, finite
 from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import SUMS, SumStatistic, r2
 

@@ -10,10 +10,10 @@ import numpy as np
 from epochs_left.arrays import BoolArray, FloatArray, Labels
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.plain import entry_of
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
 from epochs_left.statistics.calibration import brier_score, calibration_error, reliability_table
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import auc, landmark_rows, mean, mean_sums
 
 #: Epochs seen at which runs that are still unresolved are asked about. A row drawn at a share of

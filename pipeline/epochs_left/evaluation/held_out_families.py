@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import LEVEL, EvaluationContext
-from epochs_left.evaluation.plain import counts, entry_of, finite
+from epochs_left.evaluation.plain import counts
 from epochs_left.prediction.intervals import Intervals, Residuals, calibrated
 from epochs_left.prediction.pooling import LANDMARK, PRIOR, SPEC, PoolExamples, pooled_examples
 from epochs_left.prediction.predictor import WIDENING
@@ -33,6 +33,7 @@ from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.conformal import Offsets, centre_and_half_width, offsets_at
 from epochs_left.statistics.folds import grouped_folds, run_weights
 from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS, Novelty
+from epochs_left.statistics.plain import entry_of, finite
 from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import auc, error_sums, mean, mean_sums, r2, weighted_median
 from epochs_left.statistics.unseen_family import unseen_family_offsets

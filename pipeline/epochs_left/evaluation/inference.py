@@ -14,7 +14,7 @@ from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
 from epochs_left.evaluation.linear_design import independent, standardised
-from epochs_left.evaluation.plain import counts, finite
+from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.refits import view_features
 from epochs_left.schema import View
 from epochs_left.statistics.comparisons import holm
@@ -28,6 +28,7 @@ from epochs_left.statistics.linear_inference import (
     least_squares,
     likelihood_ratio,
 )
+from epochs_left.statistics.plain import finite
 
 #: Level of the tests, family-wise over the groups of a view.
 ALPHA = 0.05

@@ -12,9 +12,9 @@ from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.evaluation.held_out import HeldOut, held_out, of_rows
-from epochs_left.evaluation.plain import entry_of, finite
 from epochs_left.schema import View
 from epochs_left.statistics.bootstrap import bootstrap_sums
+from epochs_left.statistics.plain import entry_of, finite
 from epochs_left.statistics.scores import (
     SUM_SCORES,
     SUMS,

@@ -9,8 +9,8 @@ import numpy as np
 
 from epochs_left.arrays import FloatArray
 from epochs_left.evaluation.held_out import HeldOut
-from epochs_left.evaluation.plain import finite
 from epochs_left.statistics.comparisons import corrected_resampled_t, holm
+from epochs_left.statistics.plain import finite
 
 #: Level of the tests, family-wise.
 ALPHA = 0.05

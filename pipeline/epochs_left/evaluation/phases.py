@@ -14,10 +14,10 @@ from epochs_left.dynamics.curves import safe_log
 from epochs_left.dynamics.regimes import MIN_EPOCHS, MIN_SEGMENT, SLOPE_RATIO, change_of_regime
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.plain import entry_of
 from epochs_left.schema import Outcome, View
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import (
     landmark_rows,
     mean,

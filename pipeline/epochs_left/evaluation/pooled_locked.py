@@ -10,12 +10,13 @@ import pandas as pd
 from epochs_left.arrays import FloatArray
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import LEVEL, EvaluationContext
-from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.pooled import scores_of
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.training import AVAILABILITIES
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import covered, log_width, mean, mean_sums
 
 

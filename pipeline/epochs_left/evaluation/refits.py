@@ -16,7 +16,7 @@ from xgboost import XGBRegressor
 
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation.context import EvaluationContext, FamilyContext
-from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.plain import counts
 from epochs_left.prediction.training import (
     Examples,
     estimator_seed,
@@ -29,6 +29,7 @@ from epochs_left.schema import View
 from epochs_left.seeding import Purpose
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import grouped_folds, run_weights
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scales import SCALES
 from epochs_left.statistics.scores import SUMS, error_sums, r2
 

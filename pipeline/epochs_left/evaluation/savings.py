@@ -16,9 +16,9 @@ import pandas as pd
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, Labels
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext
-from epochs_left.evaluation.plain import entry_of
 from epochs_left.schema import Outcome, View
 from epochs_left.statistics.bootstrap import bootstrap_sums
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import SumStatistic, landmark_rows
 
 #: Epochs seen when runs are stopped, and when one of them is chosen.

@@ -13,9 +13,10 @@ import pandas as pd
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import result
 from epochs_left.evaluation.context import SCOPE_COLUMNS, FamilyContext, ModelKey, scopes
-from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.plain import counts
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums, bootstrap_weights
 from epochs_left.statistics.folds import run_weights
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import (
     SUM_SCORES,
     SUMS,

@@ -21,7 +21,7 @@ from epochs_left.evaluation import result
 from epochs_left.evaluation.context import FamilyContext, ModelKey
 from epochs_left.evaluation.convergence import LANDMARKS
 from epochs_left.evaluation.distributions import best_models, distribution, forecast_at
-from epochs_left.evaluation.plain import counts, entry_of
+from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.refits import view_features
 from epochs_left.prediction.training import estimator_seed
 from epochs_left.schema import View
@@ -29,6 +29,7 @@ from epochs_left.seeding import Purpose
 from epochs_left.statistics.bootstrap import Estimate
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.jackknife import grouped_jackknife
+from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.survival import (
     kaplan_meier,
     log_normal_survival,
