@@ -217,7 +217,8 @@ def _reliability_figure(
 
 
 def _many(record: Row) -> bool:
-    entries = [entry for entry in _landmarks(record) if entry.get("at_epoch") == record["at_epoch"]]
+    at_epoch = record.get("at_epoch")
+    entries = [entry for entry in _landmarks(record) if entry.get("at_epoch") == at_epoch]
     return any(count(entry.get("n_lineages")) >= LEAST_LINEAGES for entry in entries)
 
 
