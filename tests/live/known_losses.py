@@ -5,12 +5,13 @@ After k steps the loss is 9 (1 - 2 lr)^(2 k).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from epochs_left.live.eta import Eta
 from epochs_left.live.tracker import EtaTracker
+from epochs_left.prediction.predictor import Predictor
 
 GOAL, LR, BATCHES, BATCH_SIZE, TARGET = 3.0, 0.01, 4, 2, 0.05
 
@@ -39,3 +40,15 @@ def assert_answers(found: Sequence[Eta], curve: Mapping[float, float], **asked: 
 
 def _timeless(eta: Eta) -> Eta:
     return replace(eta, seconds_remaining=None, seconds_lower=None, seconds_upper=None)
+
+
+def keeping_answers(kind: Callable[..., Any], released: Predictor) -> Callable[..., Any]:
+    """Return what makes a framework's callback that keeps its answers in ``answers``."""
+
+    def make(target: float | None = TARGET, **options: Any) -> Any:
+        answers: list[Any] = []
+        made = kind(target, on_eta=answers.append, model_bundle=released, **options)
+        made.answers = answers
+        return made
+
+    return make

@@ -85,13 +85,7 @@ def callback(fit: Any, released: Predictor) -> Callable[..., Any]:
     """Make a callback that keeps its answers in ``answers``."""
     from epochs_left.live.adapters.lightning import EtaCallback  # noqa: PLC0415
 
-    def make(target: float | None = known.TARGET, **options: Any) -> Any:
-        answers: list[Any] = []
-        made = EtaCallback(target, on_eta=answers.append, model_bundle=released, **options)
-        made.answers = answers
-        return made
-
-    return make
+    return known.keeping_answers(EtaCallback, released)
 
 
 def curve_of(callback: Any) -> dict[float, float]:

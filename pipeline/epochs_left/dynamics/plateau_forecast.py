@@ -5,6 +5,9 @@ and s from a grid, floor and c are linear: least squares for every epoch of ever
 running means, so that a run of E epochs takes O(E). The curve that fits best says where the loss
 stands at the horizon, and so when it comes to lie within p of its range.
 
+Extrapolation of learning curves by parametric families (Domhan, Springenberg & Hutter, IJCAI 2015),
+with the best fit instead of their posterior: it is made at every epoch of thousands of runs.
+
 S is any clock: epochs, or the cumulative learning rate, on which a schedule is no news.
 """
 
@@ -111,8 +114,8 @@ def plateau_forecast(
     mean = partial(mean_since, share=share)
     mean_y, mean_square = mean(relative), mean(np.square(relative))
     known = np.nan_to_num(clock)
-    begins, least = known.copy(), np.maximum(mean_square - np.square(mean_y), 0.0)
-    lowest = mean_y
+    around_mean = mean_square - np.square(mean_y)
+    begins, least, lowest = known.copy(), np.maximum(around_mean, 0.0), mean_y
     with np.errstate(all="ignore"):
         for basis in bases:
             x, x_end = basis.at(known), basis.at(end)
@@ -121,7 +124,7 @@ def plateau_forecast(
             covariance = mean(x * relative) - mean_x * mean_y
             falls = (covariance > 0) & (variance > _LEAST_VARIATION * np.square(mean_x))
             slope = np.where(falls, covariance / variance, 0.0)
-            misfit = mean_square - np.square(mean_y) - slope * covariance
+            misfit = around_mean - slope * covariance
             level = np.maximum(mean_y + slope * (x_end - mean_x), 0.0)
             width = plateau * np.maximum(1 - level, 0.0)
             value = mean_x + (level + width - mean_y) / slope
