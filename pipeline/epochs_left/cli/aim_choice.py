@@ -12,7 +12,7 @@ from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.histories import At
 from epochs_left.prediction.layout import ColumnChoice, OnBad
 from epochs_left.prediction.predictor import Predictor, predictor_of
-from epochs_left.storage.bundle_choice import bundle_folder
+from epochs_left.storage.bundle_choice import bundle_folder, goal_of
 from epochs_left.storage.bundles import Bundle, load_bundle
 from epochs_left.storage.formats import PIPE
 
@@ -48,7 +48,7 @@ class Question:
 
     def loaded(self) -> tuple[Bundle, Predictor, Aim]:
         """Return the bundle, its predictor and what it is asked for, with warnings about them."""
-        bundle = load_bundle(bundle_folder(self.model))
+        bundle = load_bundle(bundle_folder(self.model, goal_of(self.plateau)))
         predictor = predictor_of(bundle, level=self.level, jobs=1)
         aim = aim_for(predictor, self.target, self.plateau, self.horizon)
         self.messages.warn_all(about_model(predictor, aim, self.level), strict=self.strict)
@@ -63,20 +63,27 @@ def aim_for(
     Raises
     ------
     ModelError
-        If a plateau is asked for and the bundle was not trained on any.
+        If a plateau is asked for and the bundle was not trained on any, or a loss of one that was
+        trained on nothing else.
     UsageError
         If nothing is asked for and the bundle has no target of its own.
     """
     manifest = predictor.manifest
-    if plateau is not None and "plateau" not in predictor.inputs:
+    if plateau is not None and not manifest.of_plateaus:
         raise ModelError(
             f"bundle {manifest.bundle_id} was not trained on plateaus; pass --target LOSS, or "
             "another bundle with -m"
         )
+    if target is not None and manifest.of_plateaus:
+        raise ModelError(
+            f"bundle {manifest.bundle_id} was trained on plateaus alone; pass --plateau SHARE "
+            "--horizon EPOCHS, or another bundle with -m"
+        )
     if plateau is None and target is None:
         if manifest.target is None:
+            plateau_alone = "" if manifest.of_plateaus else "--target LOSS, or "
             raise UsageError(
-                f"bundle {manifest.bundle_id} has no target of its own; pass --target LOSS, or "
+                f"bundle {manifest.bundle_id} has no target of its own; pass {plateau_alone}"
                 "--plateau SHARE --horizon EPOCHS"
             )
         target = manifest.target

@@ -27,10 +27,9 @@ from epochs_left.cli.aim_choice import about_model, aim_for
 from epochs_left.cli.backtest_table import show
 from epochs_left.cli.messages import Messages, write_stdout
 from epochs_left.errors import DataError, UsageError
-from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.predictor import Predictor, predictor_of
 from epochs_left.storage.atomic import write_bytes_atomically
-from epochs_left.storage.bundle_choice import bundle_folder
+from epochs_left.storage.bundle_choice import bundle_folder, goal_of
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.formats import PIPE
 from epochs_left.storage.logs import errors_name, open_log
@@ -79,7 +78,7 @@ def run(task: BacktestTask) -> None:
     """
     _check(task)
     pa.set_cpu_count(task.jobs)
-    bundle = load_bundle(bundle_folder(task.model))
+    bundle = load_bundle(bundle_folder(task.model, goal_of(task.question.plateau)))
     # A row a run and budget: more threads would only wait for one another.
     predictor = predictor_of(bundle, level=task.level, jobs=1)
     about = _check_model(task, predictor)
@@ -123,7 +122,7 @@ def _check_model(task: BacktestTask, predictor: Predictor) -> list[str]:
     if target is not None or question.plateau is not None:
         aim = aim_for(predictor, target, question.plateau, None)
     else:  # every run has a target of its own: no bundle was trained for them all
-        aim = Aim(target=1.0)
+        aim = aim_for(predictor, 1.0, None, None)
     check_policies(task.policies, predictor)
     about = about_model(predictor, aim, task.level)
     if task.strict:

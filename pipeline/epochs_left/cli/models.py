@@ -15,8 +15,8 @@ from epochs_left.storage.bundle_choice import (
     bundle_folder,
     complete_model,
     default_model,
+    released_bundles,
 )
-from epochs_left.storage.released import RELEASED, RELEASED_ID
 
 if TYPE_CHECKING:
     from epochs_left.storage.manifests import BundleManifest
@@ -36,9 +36,8 @@ def list_models(as_json: options.AsJson = False) -> None:
     from epochs_left.storage.bundles import known_bundles, load_bundle  # noqa: PLC0415
 
     manifests = []
-    folders = {name: MODELS_FOLDER / name for name in known_bundles(MODELS_FOLDER)}
-    if RELEASED.is_dir():
-        folders = {RELEASED_ID: RELEASED, **folders}
+    below = {name: MODELS_FOLDER / name for name in known_bundles(MODELS_FOLDER)}
+    folders = {**released_bundles(), **below}
     for name, folder in folders.items():
         try:
             manifests.append(load_bundle(folder).manifest)
@@ -52,7 +51,7 @@ def list_models(as_json: options.AsJson = False) -> None:
         say("note", f"no bundles in ./{MODELS_FOLDER}; `make reproduce` makes them")
 
 
-@app.command("show", epilog=_EXAMPLES.format("epochs-left models show pooled/causal"))
+@app.command("show", epilog=_EXAMPLES.format("epochs-left models show released/plateau"))
 def show_model(
     model: Annotated[
         str,
@@ -72,7 +71,7 @@ def show_model(
 def _summary(manifest: BundleManifest) -> dict[str, Any]:
     return {
         "id": manifest.bundle_id,
-        "default": manifest.bundle_id == default_model(),
+        "default": default_model() in {manifest.bundle_id, manifest.bundle_id.partition("/")[0]},
         "view": manifest.view,
         "title": manifest.title,
         "target": manifest.target,
@@ -82,8 +81,8 @@ def _summary(manifest: BundleManifest) -> dict[str, Any]:
 
 
 def _for_people(manifest: BundleManifest) -> dict[str, Any]:
-    any_target = {} if manifest.target is not None else {"target": "any"}
-    return _summary(manifest) | any_target
+    goal = "a plateau" if manifest.of_plateaus else "any loss"
+    return _summary(manifest) | ({} if manifest.target is not None else {"target": goal})
 
 
 def _aligned(rows: list[dict[str, Any]]) -> str:

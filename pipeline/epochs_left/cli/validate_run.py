@@ -13,7 +13,7 @@ from epochs_left.errors import DataError, EpochsLeftError, IntegrityError
 from epochs_left.prediction.layout import ColumnChoice, OnBad
 from epochs_left.prediction.predictor import Predictor, predictor_of
 from epochs_left.prediction.validation import Checks, Problem, Validation, validate_log
-from epochs_left.storage.bundle_choice import bundle_folder
+from epochs_left.storage.bundle_choice import THRESHOLD, bundle_folder
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.formats import PIPE
 from epochs_left.storage.logs import open_log
@@ -43,7 +43,8 @@ def run(task: ValidateTask) -> None:
     EpochsLeftError
         If `predict` would not answer, of the kind that it would raise.
     """
-    predictor = predictor_of(load_bundle(bundle_folder(task.model)), level=_LEVEL, jobs=1)
+    bundle = load_bundle(bundle_folder(task.model, THRESHOLD))
+    predictor = predictor_of(bundle, level=_LEVEL, jobs=1)
     found = _validated(task, predictor)
     name = "stdin" if task.source == PIPE else task.source
     write_stdout(

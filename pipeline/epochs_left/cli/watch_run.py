@@ -25,7 +25,7 @@ from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.batch import about_columns, require_horizon
 from epochs_left.prediction.layout import ColumnChoice
 from epochs_left.prediction.predictor import Predictor, predictor_of
-from epochs_left.storage.bundle_choice import bundle_folder
+from epochs_left.storage.bundle_choice import bundle_folder, goal_of
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.follow import Follower
 from epochs_left.storage.formats import PIPE
@@ -80,7 +80,8 @@ def run(task: WatchTask) -> None:
     """
     if task.log == PIPE:
         raise UsageError("watch follows a file, not a pipe; name it, or use predict -i -")
-    predictor = predictor_of(load_bundle(bundle_folder(task.model)), level=task.level, jobs=1)
+    bundle = load_bundle(bundle_folder(task.model, goal_of(task.plateau)))
+    predictor = predictor_of(bundle, level=task.level, jobs=1)
     if task.mode == "max" and task.target is None and task.plateau is None:
         raise UsageError("--mode max: pass --target METRIC, or --plateau SHARE --horizon EPOCHS")
     aim = aim_for(predictor, task.target, task.plateau, task.horizon)

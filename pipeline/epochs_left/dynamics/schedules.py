@@ -28,6 +28,11 @@ def cosine(progress: FloatArray) -> FloatArray:
     return half
 
 
+def linear(progress: FloatArray) -> FloatArray:
+    """Fall by a straight line from 1 to 0 at the horizon (the usual one of Hugging Face)."""
+    return 1 - np.clip(progress, 0, 1)
+
+
 def step(progress: FloatArray) -> FloatArray:
     """Fall to a tenth at half of the horizon, to a hundredth at three quarters (He et al. 2016)."""
     drops = np.sum([progress >= share for share in _STEP_AT], axis=0)
@@ -47,6 +52,7 @@ def one_cycle(progress: FloatArray) -> FloatArray:
 SCHEDULES: dict[str, Schedule] = {
     "constant": constant,
     "cosine": cosine,
+    "linear": linear,
     "step": step,
     "one_cycle": one_cycle,
 }

@@ -19,6 +19,7 @@ from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import TargetKind, View
 from epochs_left.seeding import Purpose, content_id, generator, key_of
 from epochs_left.statistics.folds import run_weights
+from epochs_left.storage.bundle_choice import GOALS
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.run_store import RunStore
 from epochs_left.storage.tables import read_json, read_table
@@ -260,17 +261,19 @@ class EvaluationContext:
 
     @cached_property
     def pooled(self) -> pd.DataFrame | None:
-        """Out-of-fold predictions of the predictor of any target; None without one."""
+        """Predictions of unseen runs by the predictors for all families; None without them."""
         path = self.models_folder / "pooled" / "out_of_fold.parquet"
         return read_table(path).to_pandas() if path.exists() else None
 
     @cached_property
-    def pooled_predictor(self) -> Predictor | None:
-        """The predictor of any target; None without one."""
-        folder = self.models_folder / "pooled" / "causal"
-        if not folder.is_dir():
-            return None
-        return predictor_of(load_bundle(folder), level=LEVEL, jobs=1)
+    def pooled_predictors(self) -> Mapping[str, Predictor]:
+        """The predictors for all families by `bundle_choice.GOALS`, as far as there are any."""
+        folders = {goal: self.models_folder / "pooled" / goal for goal in GOALS}
+        return {
+            goal: predictor_of(load_bundle(folder), level=LEVEL, jobs=1)
+            for goal, folder in folders.items()
+            if folder.is_dir()
+        }
 
     def rng(self, result: str) -> np.random.Generator:
         """Return the generator of one result's bootstrap: the same whatever else is computed."""

@@ -1,4 +1,4 @@
-"""The predictor of any target where a whole family of runs was held out of its training."""
+"""The predictor of any threshold where a whole family of runs was held out of its training."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def _pool(context: EvaluationContext) -> PoolExamples | None:
     folder = next(iter(context.families.values())).features_folder
     paths = {name: folder / name / "examples.parquet" for name in (*context.families, PRIOR)}
     tables = [read_table(path) for path in paths.values() if path.exists()]
-    unlocked = [table.filter(pc.invert(table["locked"])) for table in tables]
+    plateau = TargetKind.PLATEAU.value  # the predictor of plateaus has seen no family at all
+    of_loss = [table.filter(pc.not_equal(table["target_kind"], plateau)) for table in tables]
+    unlocked = [table.filter(pc.invert(table["locked"])) for table in of_loss]
     dictionary = read_json(folder / next(iter(context.families)) / "features.json")
     return pooled_examples(pa.concat_tables(unlocked), dictionary, RUNS_PER_FAMILY)
 

@@ -1,4 +1,4 @@
-"""The one predictor of any target: by family, kind of target, inputs, and training material."""
+"""The predictors for all families: by family, kind of target, inputs, and training material."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEYS = ["family", "target_kind", "material", "availability"]
 
 @result("pooled.json", of=ALL)
 def pooled(context: EvaluationContext) -> list[dict[str, Any]]:
-    """Return R^2, median relative error and AUC by lineage of the predictor of any target.
+    """Return R^2, median relative error and AUC by lineage of the predictors for all families.
 
     R^2 of log(1 + R) and the error are those of rows that reach their target, AUC that of "reaches
     it by the horizon" over the runs unresolved at `LANDMARK`; every run weighs the same.

@@ -1,4 +1,4 @@
-"""The predictor of any target on the locked test set: the figures of its model card."""
+"""The predictors for all families on the locked test set: the figures of their model card."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.pooled import scores_of
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.training import AVAILABILITIES
+from epochs_left.schema import TargetKind
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.plain import entry_of
 from epochs_left.statistics.scores import covered, log_width, mean, mean_sums
+from epochs_left.storage.bundle_choice import PLATEAU, THRESHOLD
 
 
 @result("pooled_locked.json", of=ALL, long=True)
@@ -26,14 +28,14 @@ def pooled_locked(context: EvaluationContext) -> list[dict[str, Any]]:
 
     A row a family, kind of target and availability of the inputs; every run weighs the same.
     """
-    predictor = context.pooled_predictor
-    if predictor is None:
-        return []
     entries = []
     for family, of_family in context.families.items():
         every = of_family.every_example
         locked = every[every["locked"]].reset_index(drop=True)
         for kind, rows in locked.groupby("target_kind"):
+            predictor = context.pooled_predictors.get(_goal_of(str(kind)))
+            if predictor is None:
+                continue
             for availability in AVAILABILITIES:
                 predicted = _predicted(predictor, rows.reset_index(drop=True), availability)
                 named = {"family": family, "target_kind": kind, "availability": availability}
@@ -41,12 +43,17 @@ def pooled_locked(context: EvaluationContext) -> list[dict[str, Any]]:
     return entries
 
 
+def _goal_of(target_kind: str) -> str:
+    return PLATEAU if target_kind == TargetKind.PLATEAU.value else THRESHOLD
+
+
 def _predicted(predictor: Predictor, rows: pd.DataFrame, availability: str) -> pd.DataFrame:
     """Return the rows with predictions, as if they were like the training data."""
     complete = np.full(len(rows), availability == "all")
     X = rows[list(predictor.manifest.features)].to_numpy(np.float32)
     elapsed = rows["epoch"].to_numpy(float)
-    forecast = predictor.forecast(X, elapsed, complete, np.zeros(len(rows), dtype=np.bool_))
+    ahead = rows["max_epochs"].to_numpy(float) - elapsed
+    forecast = predictor.forecast(X, elapsed, complete, np.zeros(len(rows), np.bool_), ahead)
     return rows.assign(
         predicted=forecast.remaining,
         p_converges=forecast.p_converges,

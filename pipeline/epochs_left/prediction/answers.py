@@ -187,7 +187,9 @@ def known_spelling(names: Sequence[str], predictor: Predictor) -> list[str]:
 def _predict(cells: Measured, predictor: Predictor, draft: _Draft) -> None:
     """Predict cells and write what was found into the draft."""
     rows, unlike, complete = cells.rows, cells.unlike, cells.complete
-    forecast = predictor.forecast(cells.features, cells.elapsed, complete, unlike.found)
+    forecast = predictor.forecast(
+        cells.features, cells.elapsed, complete, unlike.found, cells.ahead
+    )
     draft.remaining[rows] = forecast.remaining * cells.unit
     draft.lower[rows] = forecast.lower * cells.unit
     draft.upper[rows] = forecast.upper * cells.unit

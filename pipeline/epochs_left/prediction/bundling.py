@@ -172,7 +172,7 @@ def bundle_of(
         target=facts.target,
         ranges=dict(zip(examples.names, map(_range, examples.X.T), strict=True)),
         vocabulary=facts.vocabulary,
-        must_state=MUST_STATE,
+        must_state=tuple(kind for kind in MUST_STATE if kind in facts.vocabulary),
         adaptive=models["all"].intervals.spread is not None,
         residual_quantiles=quantiles,
         training=facts.training,

@@ -38,6 +38,8 @@ class Measured:
         Cells at which every input is known, shape ``(n,)``.
     elapsed, unit
         Epochs elapsed in units of the run, and epochs a unit, shape ``(n,)``.
+    ahead
+        Units until the horizon, shape ``(n,)``; NaN where nobody says.
     unlike
         Cells that are unlike the training data, and why.
     """
@@ -46,6 +48,7 @@ class Measured:
     features: FloatArray
     complete: BoolArray
     elapsed: FloatArray
+    ahead: FloatArray
     unit: FloatArray
     unlike: Unlike
 
@@ -67,11 +70,14 @@ def measured(
     run = cells // runs.n_epochs
     features, complete = _features(block, cells, predictor)
     names = unseen_names(block.labels, label_names, manifest, runs.n_runs)
+    elapsed = runs.inputs["epoch"].ravel()[cells]
+    horizon = np.asarray(runs.inputs.get("horizon", np.full((1, 1), np.nan)))
     return Measured(
         rows=block.rows.ravel()[cells],
         features=features,
         complete=complete,
-        elapsed=runs.inputs["epoch"].ravel()[cells],
+        elapsed=elapsed,
+        ahead=horizon[np.minimum(run, len(horizon) - 1), 0] - elapsed,
         unit=block.unit[run, 0],
         unlike=combined(
             {

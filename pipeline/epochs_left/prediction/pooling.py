@@ -1,8 +1,7 @@
-"""One predictor for every family and any target: thresholds, plateaus and outcomes alike.
+"""One predictor of thresholds for every family: when the loss falls below one, and whether it does.
 
-What a target is stands in the features: the gap to a threshold, the share of a plateau. Curves of
-the curve prior are training material like any other family; how much they help is measured by
-fitting without them too.
+Which threshold stands in the features, as the gap to it. Curves of the curve prior are training
+material like any other family; how much they help is measured by fitting without them too.
 """
 
 from __future__ import annotations
@@ -27,15 +26,14 @@ from epochs_left.prediction.training import (
     availabilities,
     estimator_seed,
     examples_of_view,
-    predict_remaining,
 )
-from epochs_left.regressors import REGRESSORS
+from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.regressors._converges import build_converges_classifier
 from epochs_left.regressors._fitting import fit_weighted
 from epochs_left.schema import View
 from epochs_left.seeding import Purpose
 from epochs_left.statistics.folds import grouped_folds
-from epochs_left.statistics.scales import SCALES
+from epochs_left.statistics.scales import SCALES, Scale
 from epochs_left.storage.manifests import BundleManifest
 
 #: Horizons of families differ by powers of ten: what is learnt is the ratio to the epochs elapsed.
@@ -71,6 +69,11 @@ class PoolExamples:
         return np.asarray(self.keys["family"])
 
     @property
+    def ahead(self) -> FloatArray:
+        """Epochs until the run's horizon, shape ``(n,)``."""
+        return np.asarray(self.keys["max_epochs"] - self.keys["epoch"], dtype=np.float64)
+
+    @property
     def weight(self) -> FloatArray:
         """Weights of the fit, shape ``(n,)``: a family counts as the root of its number of runs.
 
@@ -93,25 +96,32 @@ class PoolExamples:
 
 
 def pooled_examples(
-    table: pa.Table, dictionary: Sequence[Mapping[str, Any]], runs_per_family: int
+    table: pa.Table,
+    dictionary: Sequence[Mapping[str, Any]],
+    runs_per_family: int,
+    spec: RegressorSpec = SPEC,
 ) -> PoolExamples:
     """Return the examples of several families that one predictor is fitted on.
 
     Parameters
     ----------
     table
-        Rows of examples.parquet of the families, one after another.
+        Rows of examples.parquet of the families, one after another; a feature that none of them
+        knows is left out.
     dictionary
         Features.json, the same for all families.
     runs_per_family
         At most so many runs of a family, whole lineages, in the order of their ids, which are
         hashes.
+    spec
+        Says which features there are.
     """
     kept = _kept(table, runs_per_family)
     rows = table.filter(pa.array(kept))
-    found = examples_of_view(rows, dictionary, SPEC, View.CAUSAL)
+    found = examples_of_view(rows, dictionary, spec, View.CAUSAL)
     names = ["family", "run_id", "lineage_id", "target_kind", "target", "plateau", "epoch"]
-    keys = rows.select([*names, "remaining", "converged", "sampled", *LABELS]).to_pandas()
+    more = ["remaining", "converged", "sampled", "max_epochs", *LABELS]
+    keys = rows.select([*names, *more]).to_pandas()
     goal = keys["run_id"] + "/" + keys["target_kind"]
     run = np.unique(goal.to_numpy(str), return_inverse=True)[1]
     fields = {name: getattr(found, name) for name in found.__dataclass_fields__}
@@ -172,51 +182,65 @@ def out_of_fold(
 
 
 def _predict_fold(pool: PoolExamples, root_seed: int, fold: _Fold) -> tuple[int, pa.Table]:
-    examples = pool.examples
-    keys = pool.keys.iloc[fold.test].drop(columns=list(LABELS))
-    parts = []
-    for availability, fitted in _fit(pool, fold.train, root_seed).items():
-        X = examples.inputs(availability)[fold.test]
-        elapsed = examples.elapsed[fold.test]
-        predicted = predict_remaining(fitted.time, SCALES[SPEC.scale], X, elapsed)
-        columns = {
-            "row": fold.test,
-            "fold": np.int32(fold.number),
-            "material": fold.material,
-            "availability": availability,
-            "predicted": predicted,
-            "p_converges": fitted.converges.predict_proba(X)[:, 1].astype(np.float64),
-        }
-        parts.append(pa.Table.from_pandas(keys.assign(**columns), preserve_index=False))
-    return fold.number, pa.concat_tables(parts)
+    fitted = fit_pooled(pool, fold.train, SPEC, root_seed)
+    return fold.number, predicted_rows(
+        pool, fold.test, fitted, fold=fold.number, material=fold.material
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fitted:
+class Fitted:
     """What says "when", fitted on rows that reached their target, and "whether", on all."""
 
     time: Any
     converges: Any
+    scale: Scale
 
 
-def _fit(pool: PoolExamples, rows: IntArray, root_seed: int) -> dict[str, _Fitted]:
+def fit_pooled(
+    pool: PoolExamples, rows: IntArray, spec: RegressorSpec, root_seed: int
+) -> dict[str, Fitted]:
     """Fit on some rows, once for each availability."""
     examples, weight, whether_weight = pool.examples, pool.weight, pool.whether_weight
-    seed = estimator_seed(root_seed, Purpose.ESTIMATOR)
+    seed, scale = estimator_seed(root_seed, Purpose.ESTIMATOR), SCALES[spec.scale]
     reached = rows[examples.converged[rows]]
-    target = SCALES[SPEC.scale].forward(examples.remaining[reached], examples.elapsed[reached])
+    target = scale.forward(
+        examples.remaining[reached], examples.elapsed[reached], pool.ahead[reached]
+    )
     label = examples.converged[rows].astype(np.int64)
     fitted = {}
     for availability in availabilities(examples.loss_only):
-        X, time = examples.inputs(availability), SPEC.tuned(seed)
+        X, time = examples.inputs(availability), spec.tuned(seed)
         converges = build_converges_classifier(seed)
-        fitted[availability] = _Fitted(
+        fitted[availability] = Fitted(
             time=fit_weighted(
                 time, X[reached], target, weight[reached], groups=examples.lineage[reached]
             ),
             converges=fit_weighted(converges, X[rows], label, whether_weight[rows]),
+            scale=scale,
         )
     return fitted
+
+
+def predicted_rows(
+    pool: PoolExamples, rows: IntArray, fitted: Mapping[str, Fitted], *, fold: int, material: str
+) -> pa.Table:
+    """Return predictions of some rows by models that have not seen their lineages."""
+    keys = pool.keys.iloc[rows].drop(columns=[*LABELS, "max_epochs"])
+    parts = []
+    for availability, found in fitted.items():
+        X = pool.examples.inputs(availability)[rows]
+        value = np.asarray(found.time.predict(X), dtype=np.float64)
+        columns = {
+            "row": rows,
+            "fold": np.int32(fold),
+            "material": material,
+            "availability": availability,
+            "predicted": found.scale.inverse(value, pool.examples.elapsed[rows], pool.ahead[rows]),
+            "p_converges": found.converges.predict_proba(X)[:, 1].astype(np.float64),
+        }
+        parts.append(pa.Table.from_pandas(keys.assign(**columns), preserve_index=False))
+    return pa.concat_tables(parts)
 
 
 def build_pooled_bundle(
@@ -231,43 +255,58 @@ def build_pooled_bundle(
     data_sha256
         Hash of the data of each family.
     """
-    fitted = _fit(pool, np.arange(len(pool.keys)), root_seed)
-    intervals = _intervals(pool, predictions, root_seed)
-    models = {
-        availability: Models(
-            time=found.time, converges=found.converges, intervals=intervals[availability]
-        )
-        for availability, found in fitted.items()
-    }
+    fitted = fit_pooled(pool, np.arange(len(pool.keys)), SPEC, root_seed)
+    intervals = intervals_of_real_runs(pool, predictions, WITH_PRIOR, root_seed)
     real = pool.keys[pool.family != PRIOR]
-    counts = {name: int(n) for name, n in pool.keys.groupby("family")["run_id"].nunique().items()}
     return bundle_of(
         SPEC,
         View.CAUSAL,
         pool.examples,
-        models,
+        models_of(fitted, intervals),
         BundleFacts(
-            bundle_id="pooled/causal",
+            bundle_id="pooled/threshold",
             target=None,
             vocabulary={name: tuple(sorted(real[name].unique())) for name in LABELS},
-            training={
-                "families": sorted(data_sha256),
-                "data_sha256": dict(sorted(data_sha256.items())),
-                "root_seed": root_seed,
-                "runs": counts,
-                "n_runs": sum(counts.values()),
-                "n_rows": len(pool.keys),
-            },
+            training=training_facts(pool, data_sha256, root_seed),
             scores={},
         ),
         root_seed,
     )
 
 
-def _intervals(pool: PoolExamples, predictions: pa.Table, root_seed: int) -> dict[str, Intervals]:
+def models_of(
+    fitted: Mapping[str, Fitted], intervals: Mapping[str, Intervals]
+) -> dict[str, Models]:
+    """Return what was fitted together with its intervals, by availability."""
+    return {
+        availability: Models(
+            time=found.time, converges=found.converges, intervals=intervals[availability]
+        )
+        for availability, found in fitted.items()
+    }
+
+
+def training_facts(
+    pool: PoolExamples, data_sha256: Mapping[str, str], root_seed: int
+) -> dict[str, Any]:
+    """Return what a manifest says of its training: hash of the data and runs of each family."""
+    counts = {name: int(n) for name, n in pool.keys.groupby("family")["run_id"].nunique().items()}
+    return {
+        "families": sorted(data_sha256),
+        "data_sha256": dict(sorted(data_sha256.items())),
+        "root_seed": root_seed,
+        "runs": counts,
+        "n_runs": sum(counts.values()),
+        "n_rows": len(pool.keys),
+    }
+
+
+def intervals_of_real_runs(
+    pool: PoolExamples, predictions: pa.Table, material: str, root_seed: int
+) -> dict[str, Intervals]:
     """Return the intervals of each availability, from real runs alone."""
     frame = predictions.to_pandas()
-    known = (frame["material"] == WITH_PRIOR) & (frame["family"] != PRIOR)
+    known = (frame["material"] == material) & (frame["family"] != PRIOR)
     known &= frame["converged"] & frame["sampled"]
     found = {}
     for availability, part in frame[known].groupby("availability"):

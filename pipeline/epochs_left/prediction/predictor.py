@@ -111,14 +111,20 @@ class Predictor:
             )
 
     def forecast(
-        self, features: FloatArray, elapsed: FloatArray, complete: BoolArray, unlike: BoolArray
+        self,
+        features: FloatArray,
+        elapsed: FloatArray,
+        complete: BoolArray,
+        unlike: BoolArray,
+        ahead: FloatArray | None = None,
     ) -> Forecast:
         """Predict n rows.
 
         The estimators were trained, and the intervals measured, with every input or with the loss
-        curve alone. So a row that has some of the others only is predicted from its loss curve, and
-        so is one unlike the training data: of families held out of training, every input together
-        predicted worse than the loss curve alone (held_out_families.json).
+        curve alone. So a row that has some of the others only is predicted from its loss curve.
+        A bundle that knows kinds of runs by their names does the same with one unlike the training
+        data: of families held out of training, every input together predicted worse than the loss
+        curve alone (held_out_families.json).
 
         Parameters
         ----------
@@ -130,10 +136,13 @@ class Predictor:
             Rows with every input.
         unlike
             Rows unlike the training data, whose intervals are widened.
+        ahead
+            Epochs until the horizon, shape ``(n,)``; for plateaus, which begin before it.
         """
-        if "loss_only" in self.manifest.residual_quantiles:
+        if "loss_only" in self.manifest.residual_quantiles and self.manifest.vocabulary:
             complete = complete & ~unlike
-        remaining = self.scale.inverse(self._answers(self.time, features, complete), elapsed)
+        value = self._answers(self.time, features, complete)
+        remaining = self.scale.inverse(value, elapsed, ahead)
         spread = self.spread(features, complete)
         lower, upper = self.interval(remaining, spread, complete, unlike)
         return Forecast(

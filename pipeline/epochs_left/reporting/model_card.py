@@ -1,4 +1,4 @@
-"""The model card of the released predictor: what it is, what it is worth, what it is not for."""
+"""The model card of the released predictors: what they are, what they are worth, not for what."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _USE = """
 It answers, for a training run in progress, how many epochs remain until its loss reaches a
 threshold or its plateau, with an interval, and how probable it is that this happens by the horizon.
 It sees epochs 0 to now of that run and nothing else, takes any loss that falls, and works from the
-loss alone; learning rate, schedule, optimizer, batch size, horizon and gradient norms narrow its
-answer.
+loss alone. The schedule of the learning rate narrows the answer on plateaus; learning rate,
+schedule, optimizer, batch size, horizon and gradient norms narrow that on thresholds.
 """
 
 _BRACKETS = (
@@ -63,40 +63,49 @@ class CardFacts:
     default_results: Mapping[str, Sequence[Entry]]
 
 
-def model_card(manifest: Entry, facts: CardFacts) -> str:
+def model_card(manifests: Mapping[str, Entry], facts: CardFacts) -> str:
     """Return the card as Markdown.
 
     Parameters
     ----------
-    manifest
-        Fields of the bundle's manifest (`storage.manifests.BundleManifest`).
+    manifests
+        Fields of the manifests (`storage.manifests.BundleManifest`) by goal, ``"threshold"`` and
+        ``"plateau"``.
     facts
         What else is known.
     """
     sections = {
         "What it is for": _USE,
         "What it is not for": _NOT_FOR,
-        "Training data": _training(manifest),
+        "Training data": _training(manifests),
         "Splits": _splits(),
         "Scores on the locked test set": _scores(facts),
         "Families held out": _held_out(facts.results["held_out_families"]),
-        "How it was made": _making(manifest, facts),
+        "How they were made": _making(manifests, facts),
     }
     parts = [f"## {title}\n\n{text.strip()}\n" for title, text in sections.items()]
-    return "\n".join(["# Model card: the released predictor\n", *parts])
+    return "\n".join(["# Model card: the released predictors\n", *parts])
 
 
-def _training(manifest: Entry) -> str:
-    training = manifest["training"]
+def _training(manifests: Mapping[str, Entry]) -> str:
+    of_loss, of_plateaus = (manifests[goal]["training"] for goal in ("threshold", "plateau"))
     rows = (
-        [name, f"{training['runs'][name]:,}", f"`{digest[:16]}`"]
-        for name, digest in training["data_sha256"].items()
+        [
+            name,
+            f"{of_loss['runs'].get(name, 0):,}",
+            f"{of_plateaus['runs'].get(name, 0):,}",
+            f"`{digest[:16]}`",
+        ]
+        for name, digest in of_loss["data_sha256"].items()
     )
+    header = ["family", "runs, thresholds", "runs, plateaus", "SHA-256 of the data, first 16"]
     return (
-        "Simulated runs; each is asked for its own threshold, and many for another one or a "
-        f"plateau: {training['n_rows']:,} rows in all. Optimizers: "
-        f"{', '.join(manifest['vocabulary']['optimizer'])}.\n\n"
-        + table(["family", "runs", "SHA-256 of the data, first 16 digits"], rows)
+        "Simulated runs. The predictor of thresholds learns from all families: each run is asked "
+        f"for its own threshold, and many for another one, {of_loss['n_rows']:,} rows in all. "
+        f"Optimizers: {', '.join(manifests['threshold']['vocabulary']['optimizer'])}. The "
+        "predictor of plateaus learns from the curve prior alone, synthetic loss curves; runs of "
+        f"the other families make its intervals ({of_plateaus['n_rows']:,} rows with them).\n\n"
+        + table(header, rows)
     )
 
 
@@ -104,8 +113,9 @@ def _splits() -> str:
     return """
 A lineage is a set of runs that share task, architecture and initialisation. A fifth of the
 lineages, chosen by a hash of their key, is locked: nothing was fitted, tuned or calibrated on it.
-Intervals come from out-of-fold residuals by lineage of real runs (conformalised quantile
-regression by lineage, in which every run counts the same).
+Intervals come from residuals on real runs of unseen lineages (conformalised quantile regression by
+lineage, in which every run counts the same): out of fold for thresholds; plateaus of real runs are
+all unseen.
 """
 
 
@@ -170,21 +180,23 @@ def _held_out(entries: Sequence[Entry]) -> str:
     )
     header = ["family left out", "runs", "R^2 of log(1 + R)", "median error", "coverage of 90 %"]
     return (
-        "What a predictor that has seen nothing of a family says of it, answered from the loss "
-        "alone with intervals twice as wide, as rows out of distribution are. It is fitted on at "
-        "most 250 runs of each other family:\n\n"
+        "What a predictor of thresholds that has seen nothing of a family says of it, answered "
+        "from the loss alone with intervals twice as wide, as rows out of distribution are. It is "
+        "fitted on at most 250 runs of each other family:\n\n"
         + table([*header, "rows called out of distribution"], rows)
     )
 
 
-def _making(manifest: Entry, facts: CardFacts) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+def _making(manifests: Mapping[str, Entry], facts: CardFacts) -> str:
+    first = manifests["threshold"]
+    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
     took = "" if facts.hours is None else f" in {facts.hours:.1f} hours"
+    counts = " and ".join(str(len(manifest["features"])) for manifest in manifests.values())
     return (
-        f"`{facts.command}` simulated, fitted and scored it{took}; it resumes where it stopped, "
+        f"`{facts.command}` simulated, fitted and scored them{took}; it resumes where it stopped, "
         "and gives the same bytes on the same libraries and kind of processor. "
-        f"Root seed {manifest['training']['root_seed']}. Made with {versions}. It is gradient "
-        f"boosting on {len(manifest['features'])} features; `epochs-left models show` lists them "
+        f"Root seed {first['training']['root_seed']}. Made with {versions}. They are gradient "
+        f"boosting on {counts} features; `epochs-left models show` lists them "
         "with their training ranges, the offsets of the intervals and the hash of each file."
     )
 

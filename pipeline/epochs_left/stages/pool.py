@@ -1,4 +1,4 @@
-"""Stage pool: one predictor for any loss, plateau or outcome, learnt from every family at once."""
+"""Stage pool: predictors of any threshold and of any plateau, for every family at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from threadpoolctl import threadpool_limits
 
 from epochs_left.config import PoolSettings, parse_settings, root_seed_of
 from epochs_left.parallel import Progress
+from epochs_left.prediction.plateaus import fit_plateaus, plateau_examples
 from epochs_left.prediction.pooling import (
-    PoolExamples,
     build_pooled_bundle,
     out_of_fold,
     pooled_examples,
 )
 from epochs_left.prediction.training import require_distinct_curves
+from epochs_left.schema import TargetKind
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
 from epochs_left.stages._paths import FEATURES, MODELS, RUNS
 from epochs_left.storage.bundles import save_bundle
@@ -35,25 +36,29 @@ def main() -> None:
         sole_writer("pool", FOLDER / "*"),
         threadpool_limits(limits=1, user_api="blas"),
     ):
-        examples = _examples(settings)
-        _write(examples, settings, root_seed, arguments.jobs, progress_of(arguments))
+        table = _examples(settings)
+        _write(table, settings, root_seed, arguments.jobs, progress_of(arguments))
 
 
-def _examples(settings: PoolSettings) -> PoolExamples:
+def _examples(settings: PoolSettings) -> pa.Table:
     tables = []
     for family in settings.families:
         table = read_table(FEATURES / family / "examples.parquet")
         require_distinct_curves(family, table)
         tables.append(table.filter(pc.invert(table["locked"])))
-    dictionary = read_json(FEATURES / settings.families[0] / "features.json")
-    return pooled_examples(pa.concat_tables(tables), dictionary, settings.runs_per_family)
+    return pa.concat_tables(tables)
 
 
 def _write(
-    examples: PoolExamples, settings: PoolSettings, root_seed: int, jobs: int, progress: Progress
+    table: pa.Table, settings: PoolSettings, root_seed: int, jobs: int, progress: Progress
 ) -> None:
-    predictions = out_of_fold(examples, settings, root_seed, jobs=jobs, progress=progress)
+    dictionary = read_json(FEATURES / settings.families[0] / "features.json")
     hashes = {name: RunStore(RUNS / name).manifest["data_sha256"] for name in settings.families}
-    manifest, files = build_pooled_bundle(examples, predictions, hashes, root_seed)
-    save_bundle(FOLDER / "causal", manifest, files)
-    write_table(FOLDER / "out_of_fold.parquet", [predictions])
+    of_loss = table.filter(pc.not_equal(table["target_kind"], TargetKind.PLATEAU.value))
+    pool = pooled_examples(of_loss, dictionary, settings.runs_per_family)
+    predictions = out_of_fold(pool, settings, root_seed, jobs=jobs, progress=progress)
+    save_bundle(FOLDER / "threshold", *build_pooled_bundle(pool, predictions, hashes, root_seed))
+    plateaus = plateau_examples(table, dictionary)
+    of_plateaus, manifest, files = fit_plateaus(plateaus, settings, hashes, root_seed)
+    save_bundle(FOLDER / "plateau", manifest, files)
+    write_table(FOLDER / "out_of_fold.parquet", [predictions, of_plateaus])

@@ -11,12 +11,14 @@ repeat, speak for all.
 Here groups are lineages, and what is to be covered is a random row of a random run: a lineage
 counts as many times as it has runs. With groups that are drawn in proportion to their weights w_g
 the masses are w_g / (W + w), W their sum, and w / (W + w) at infinity for a new group of weight w
-(weighted conformal prediction; Tibshirani, Barber, Candes & Ramdas, arXiv 1904.06019); w is taken
-as the largest, which can only widen. With equal weights that is the paper's.
+(weighted conformal prediction; Tibshirani, Barber, Candes & Ramdas, arXiv 1904.06019). The weight
+of the new group is not known, and is taken as the mean of the others: the mass at infinity is then
+1 / (K + 1), the paper's, whatever the weights are.
 
-One thing differs from both papers and is therefore measured (tests, report), not proved: residuals
-are out-of-fold ones of K-fold models and not those of one model on a held-out part. The model that
-answers has seen more than each of those, so that intervals are a little too wide.
+Two things differ from the papers and are therefore measured (tests, report), not proved: that mean,
+and that residuals are out-of-fold ones of K-fold models and not those of one model on a held-out
+part. The model that answers has seen more than each of those, so that intervals are a little too
+wide.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def conformal_offsets(
     Returns
     -------
     ``(levels, lower, upper)``, parallel arrays. Levels of which one side asks for more mass than
-    the groups have are left out: of K equal ones, those above 1 - 2 / (K + 1).
+    the K groups have are left out: those above 1 - 2 / (K + 1).
     """
     mass = _mass(group, weight)
     wanted = np.asarray(levels, dtype=np.float64)
@@ -115,14 +117,11 @@ def centre_and_half_width(quantiles: FloatArray) -> tuple[FloatArray, FloatArray
 
 
 def _mass(group: Labels, weight: FloatArray | None) -> FloatArray:
-    """Mass of each row; what they lack to 1 lies at infinity, for a group as heavy as the heaviest.
-
-    Shape ``(n,)``.
-    """
+    """Mass of each row, shape ``(n,)``; what they lack to 1 lies at infinity, for the new group."""
     _, code, n_rows = np.unique(group, return_inverse=True, return_counts=True)
     of_row = 1 / n_rows[code] if weight is None else weight
-    of_group = np.bincount(code, weights=of_row)
-    return np.asarray(of_row / (of_group.sum() + of_group.max()))
+    n_groups = n_rows.size
+    return np.asarray(of_row / of_row.sum() * n_groups / (n_groups + 1))
 
 
 def _mass_quantile(values: FloatArray, mass: FloatArray, shares: FloatArray) -> FloatArray:

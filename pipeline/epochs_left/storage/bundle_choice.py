@@ -1,4 +1,4 @@
-"""Which bundle `-m` means."""
+"""Which bundle `-m` means: a bundle, or a folder with one for each kind of goal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from epochs_left.storage.released import RELEASED, RELEASED_ID
 
 #: Where bundles lie that are called by their id.
 MODELS_FOLDER = Path("models")
+#: Kinds of goals, which are also the names of the bundles for them below a folder.
+THRESHOLD, PLATEAU = GOALS = ("threshold", "plateau")
 #: Environment variable with the bundle that is taken when none is named.
 MODEL_VARIABLE = "EPOCHS_LEFT_MODEL"
 #: Of a path, and of what lies below a folder, as much is shown.
 _SHOWN_LETTERS, _SHOWN_BUNDLES = 100, 3
+
+
+def goal_of(plateau: float | None) -> str:
+    """Return which of `GOALS` is asked for: a plateau if its share is named, else a threshold."""
+    return THRESHOLD if plateau is None else PLATEAU
 
 
 def default_model() -> str:
@@ -21,8 +28,13 @@ def default_model() -> str:
     return os.environ.get(MODEL_VARIABLE) or RELEASED_ID
 
 
-def bundle_folder(model: str | None) -> Path:
+def bundle_folder(model: str | None, goal: str | None = None) -> Path:
     """Return the folder of a bundle, named by its path or by its name below ``models``.
+
+    Parameters
+    ----------
+    goal
+        One of `GOALS`: which bundle is taken of a folder that has one for each of them.
 
     Raises
     ------
@@ -33,12 +45,12 @@ def bundle_folder(model: str | None) -> Path:
     from epochs_left.storage.manifests import MANIFEST  # noqa: PLC0415 - slow
 
     name = default_model() if model is None else model
-    if name.rstrip("/") == RELEASED_ID:
-        return _released()
     found = [path for path in _places(name) if _exists(path)]
-    bundles = [path for path in found if _exists(path / MANIFEST)]
-    if bundles:
-        return bundles[0]
+    for path in found:
+        below = [] if goal is None else [path / goal]
+        bundles = [folder for folder in (path, *below) if _exists(folder / MANIFEST)]
+        if bundles:
+            return bundles[0]
     raise _no_bundle_at(found[0]) if found else _unknown(name)
 
 
@@ -47,6 +59,8 @@ def _places(name: str) -> list[Path]:
     path = Path(name)
     if not name.strip():
         return []
+    if path.parts[:1] == (RELEASED_ID,) and len(path.parts) <= 2 and ".." not in path.parts:
+        return [_released().joinpath(*path.parts[1:])]
     return [path] if path.is_absolute() or ".." in path.parts else [path, MODELS_FOLDER / path]
 
 
@@ -61,8 +75,14 @@ def complete_model(incomplete: str) -> list[str]:
     """Return the names of the bundles that begin with what has been typed."""
     from epochs_left.storage.bundles import known_bundles  # noqa: PLC0415 - slow
 
-    names = [RELEASED_ID, *known_bundles(MODELS_FOLDER)]
+    names = [*released_bundles(), *known_bundles(MODELS_FOLDER)]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def released_bundles() -> dict[str, Path]:
+    """Return the bundles of the package by the names under which they answer."""
+    folders = {f"{RELEASED_ID}/{goal}": RELEASED / goal for goal in GOALS}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
 def _no_bundle_at(path: Path) -> ModelError:
@@ -95,7 +115,7 @@ def _nearest(name: str) -> str:
     """Return the bundles whose names are nearest."""
     from epochs_left.storage.bundles import known_bundles, nearest_bundles  # noqa: PLC0415 - slow
 
-    found = [*([RELEASED_ID] if RELEASED.is_dir() else []), *known_bundles(MODELS_FOLDER)]
+    found = [*released_bundles(), *known_bundles(MODELS_FOLDER)]
     if found:
         return nearest_bundles(name[:_SHOWN_LETTERS], found)
     return "pass -m with the folder of a bundle, the one with its manifest.json"
@@ -109,6 +129,6 @@ def _released() -> Path:
     if not RELEASED.is_dir():
         raise ModelError(
             "this installation has no released predictor; install a release, or name a bundle "
-            "with -m: in the repository `make reproduce` makes pooled/causal"
+            "with -m: in the repository `make reproduce` makes those in models/pooled"
         )
     return RELEASED

@@ -57,7 +57,7 @@ class BundleManifest:
     features
         Columns in the order in which the estimators take them.
     target
-        Loss threshold that it was trained for; None of one that serves any threshold or plateau.
+        Loss threshold that it was trained for; None of one that serves any threshold, or plateaus.
     ranges
         Smallest and largest value seen in training, by feature.
     vocabulary
@@ -93,6 +93,11 @@ class BundleManifest:
     scores: Mapping[str, Any]
     versions: Mapping[str, str]
     files: Mapping[str, str]
+
+    @property
+    def of_plateaus(self) -> bool:
+        """Whether it was trained on plateaus; else on losses to be reached."""
+        return "log_plateau_share" in self.features
 
     def to_json(self) -> str:
         """Return the manifest as JSON; ValueError for NaN or infinite numbers."""

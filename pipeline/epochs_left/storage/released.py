@@ -1,4 +1,4 @@
-"""Where the predictor lies that the package brings along."""
+"""Where the predictors lie that the package brings along."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parents[1] / "released"
 
-#: The bundle's folder, and the name under which it answers.
+#: The folder with a bundle for each kind of goal, and the name under which they answer.
 RELEASED = _FOLDER / "predictor"
 RELEASED_ID = "released"
-#: What people should know of it.
+#: What people should know of them.
 CARD = _FOLDER / "MODEL_CARD.md"
 #: The package must stay light.
 MAX_BYTES = 5_000_000
