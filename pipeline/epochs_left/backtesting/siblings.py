@@ -17,12 +17,15 @@ class Siblings:
 
     Attributes
     ----------
+    run
+        Position in the log's runs, ascending, shape ``(n,)``.
     task, lineage
         Codes, shape ``(n,)``.
     time
         Epoch of reaching, shape ``(n,)``; infinite where a run did not reach.
     """
 
+    run: IntArray
     task: IntArray
     lineage: IntArray
     time: FloatArray
@@ -32,8 +35,18 @@ class Siblings:
         """Take the runs whose end is known."""
         time = np.where(truth.reached, truth.time, np.inf)[truth.known]
         return cls(
-            task=recorded.task[truth.known], lineage=recorded.lineage[truth.known], time=time
+            run=np.flatnonzero(truth.known),
+            task=recorded.task[truth.known],
+            lineage=recorded.lineage[truth.known],
+            time=time,
         )
+
+    def time_of(self, run: IntArray) -> FloatArray:
+        """Return the times of some of the log's runs: infinite if not reached, NaN if not known."""
+        known = np.isin(run, self.run)
+        time = np.full(run.size, np.nan)
+        time[known] = self.time[np.searchsorted(self.run, run[known])]
+        return time
 
     def others(self, task: int, lineage: int) -> FloatArray:
         """Return the times of the task's other lineages, infinite for runs that did not reach."""

@@ -11,7 +11,7 @@ from epochs_left.cli import options
 from epochs_left.cli.light_imports import light_imports
 from epochs_left.cli.messages import Messages
 from epochs_left.errors import UsageError
-from epochs_left.prediction.layout import ColumnChoice, OnBad
+from epochs_left.prediction.layout import OnBad
 
 TASK_MEDIAN = "task-median"
 DEFAULT_BUDGETS = "10,25,50"
@@ -137,6 +137,7 @@ Policies = Annotated[
 def backtest(  # noqa: PLR0913, PLR0917 - one argument an option
     logs: Logs,
     metric: options.Metric = None,
+    stated: options.Stated = None,
     mode: options.ModeValue = options.Mode.MIN,
     ceiling: options.Ceiling = 1.0,
     target: Target = None,
@@ -170,7 +171,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - one argument an option
         from epochs_left.cli.backtest_run import BacktestTask, run  # noqa: PLC0415 - slow
 
         question = Question(
-            columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
+            columns=options.column_choice(run_column, time_column, metric, stated),
             rises=mode is options.Mode.MAX,
             ceiling=_checked_ceiling(ceiling),
             target=_checked_target(target, mode, ceiling),

@@ -9,7 +9,7 @@ import typer
 from epochs_left.cli import options
 from epochs_left.cli.light_imports import light_imports
 from epochs_left.cli.messages import Messages
-from epochs_left.prediction.layout import ColumnChoice, OnBad
+from epochs_left.prediction.layout import OnBad
 
 HELP = (
     "Explain one prediction: what each feature of the run contributes to it.\n\n"
@@ -53,6 +53,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument an option
     run_column: options.RunColumn = None,
     time_column: options.TimeColumn = None,
     metric: options.Metric = None,
+    stated: options.Stated = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -72,7 +73,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument an option
             level=level,
             as_json=as_json,
             on_bad=on_bad,
-            columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
+            columns=options.column_choice(run_column, time_column, metric, stated),
             strict=strict,
             messages=Messages(quiet=quiet, verbose=verbose, progress=False),
         )

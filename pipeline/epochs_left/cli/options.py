@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from epochs_left.errors import UsageError
-from epochs_left.prediction.layout import OnBad
+from epochs_left.prediction.layout import LABELS, ColumnChoice, OnBad
 from epochs_left.storage.bundle_choice import MODEL_VARIABLE, MODELS_FOLDER, complete_model
 from epochs_left.storage.released import RELEASED_ID
 
@@ -66,6 +67,48 @@ def parsed_plateau(text: str | float) -> float:
     return _parsed_share("--plateau", text, USUAL_PLATEAU)
 
 
+def parsed_settings(texts: Sequence[str]) -> dict[str, float | str]:
+    """Return what ``--set NAME=VALUE``, given any number of times, says of every run.
+
+    Raises
+    ------
+    UsageError
+        For another form, a name that is no setting, one that is given twice, or a value out of its
+        bounds.
+    """
+    from epochs_left.live.settings import checked_settings  # noqa: PLC0415 - for those who ask
+
+    found: dict[str, float | str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise UsageError(f"--set: expected NAME=VALUE, got {text!r}; try lr_schedule=constant")
+        if name in found:
+            raise UsageError(f"--set {name}: given twice; leave one of them out")
+        try:
+            found |= checked_settings({name: value if name in LABELS else _number(value)})
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"--set: {error}") from None
+    return found
+
+
+def _number(text: str) -> float:
+    """Return a number, NaN for what is none: the bounds refuse it."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+Stated = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of every run that the log does not have, such as lr_schedule=constant; may "
+        "be repeated.",
+    ),
+]
 Level = Annotated[
     float,
     typer.Option(
@@ -183,6 +226,13 @@ def checked_target(target: float | None) -> float | None:
     if target is not None and not (target > 0 and math.isfinite(target)):
         raise UsageError(f"--target: expected a loss above 0, got {target:g}")
     return target
+
+
+def column_choice(
+    run: str | None, time: str | None, metric: str | None, stated: Sequence[str] | None
+) -> ColumnChoice:
+    """Return what was said of the columns of a log and of what is missing from it."""
+    return ColumnChoice(run=run, time=time, metric=metric, stated=parsed_settings(stated or ()))
 
 
 def checked_plateau(plateau: float | None, target: float | None) -> float | None:

@@ -10,7 +10,7 @@ from epochs_left.cli import options
 from epochs_left.cli.light_imports import light_imports
 from epochs_left.cli.messages import Messages
 from epochs_left.errors import UsageError
-from epochs_left.prediction.layout import ColumnChoice, OnBad
+from epochs_left.prediction.layout import OnBad
 from epochs_left.storage.formats import PIPE, TableFormat
 
 HELP = (
@@ -70,6 +70,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument an option
     run_column: options.RunColumn = None,
     time_column: options.TimeColumn = None,
     metric: options.Metric = None,
+    stated: options.Stated = None,
     strict: options.Strict = False,
     force: options.Force = False,
     jobs: options.Jobs = None,
@@ -94,7 +95,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument an option
             at=options.parsed_at(at),
             level=level,
             on_bad=on_bad,
-            columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
+            columns=options.column_choice(run_column, time_column, metric, stated),
             strict=strict,
             force=force,
             jobs=options.checked_jobs(jobs),

@@ -10,7 +10,7 @@ from epochs_left.cli import options
 from epochs_left.cli.light_imports import light_imports
 from epochs_left.cli.messages import Messages
 from epochs_left.errors import UsageError
-from epochs_left.prediction.layout import ColumnChoice, OnBad
+from epochs_left.prediction.layout import OnBad
 
 DEFAULT_MAX_PROBLEMS = 20
 
@@ -58,6 +58,7 @@ def validate(  # noqa: PLR0913, PLR0917 - one argument an option
     run_column: options.RunColumn = None,
     time_column: options.TimeColumn = None,
     metric: options.Metric = None,
+    stated: options.Stated = None,
     max_problems: MaxProblems = DEFAULT_MAX_PROBLEMS,
     strict: options.Strict = False,
     as_json: options.AsJson = False,
@@ -74,7 +75,7 @@ def validate(  # noqa: PLR0913, PLR0917 - one argument an option
                 source=logs,
                 model=model,
                 on_bad=on_bad,
-                columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
+                columns=options.column_choice(run_column, time_column, metric, stated),
                 max_problems=max_problems,
                 strict=strict,
                 as_json=as_json,

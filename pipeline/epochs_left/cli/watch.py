@@ -11,7 +11,6 @@ from epochs_left.cli import options
 from epochs_left.cli.light_imports import light_imports
 from epochs_left.cli.messages import Messages
 from epochs_left.errors import UsageError
-from epochs_left.prediction.layout import ColumnChoice
 
 HELP = (
     "Follow a CSV or JSON Lines log while it is written and say how long the run still takes."
@@ -68,6 +67,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument an option
     run_column: options.RunColumn = None,
     time_column: options.TimeColumn = None,
     metric: options.Metric = None,
+    stated: options.Stated = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -90,7 +90,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument an option
             as_json=as_json,
             once=once,
             interval=interval,
-            columns=ColumnChoice(run=run_column, time=time_column, metric=metric),
+            columns=options.column_choice(run_column, time_column, metric, stated),
             messages=Messages(quiet=quiet, verbose=verbose, progress=False),
         )
         run(task)

@@ -13,6 +13,7 @@ Schedule = Callable[[FloatArray], FloatArray]
 
 _STEP_FACTOR = 0.1  # He et al. 2016, section 4.2: divided by 10 ...
 _STEP_AT = (0.5, 0.75)  # ... at 50 % and 75 % of training
+_COOL_DOWN = 0.2  # trapezoid: share of the horizon in which the rate falls
 _WARM_UP = 0.3  # one-cycle: share of the horizon in which the rate rises; PyTorch's pct_start
 _WARM_UP_FROM = 1 / 25  # one-cycle: first rate over the highest; PyTorch's div_factor
 
@@ -40,6 +41,14 @@ def step(progress: FloatArray) -> FloatArray:
     return factor
 
 
+def trapezoid(progress: FloatArray) -> FloatArray:
+    """Stay at 1, fall by a straight line to 0 over the last fifth of the horizon.
+
+    Stable and decay phase of "warm-up, stable, decay" (Hu et al. 2024, arXiv:2404.06395).
+    """
+    return np.clip((1 - progress) / _COOL_DOWN, 0, 1)
+
+
 def one_cycle(progress: FloatArray) -> FloatArray:
     """Rise by a cosine over the first 30 % of the horizon, fall to 0 (Smith and Topin 2018)."""
     rise = cosine(1 - progress / _WARM_UP)
@@ -55,6 +64,7 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": linear,
     "step": step,
     "one_cycle": one_cycle,
+    "trapezoid": trapezoid,
 }
 
 

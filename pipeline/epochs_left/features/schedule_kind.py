@@ -11,7 +11,7 @@ from epochs_left.arrays import FloatArray
 from epochs_left.features import feature_group
 from epochs_left.schema import View
 
-_SCHEDULES = ("constant", "cosine", "linear", "step", "one_cycle")
+_SCHEDULES = ("constant", "cosine", "linear", "step", "one_cycle", "trapezoid")
 
 
 @feature_group(view=View.CAUSAL, units={f"schedule_{name}": "0 or 1" for name in _SCHEDULES})

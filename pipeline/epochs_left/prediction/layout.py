@@ -62,11 +62,18 @@ class OnBad(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnChoice:
-    """Columns that the user named; None for the usual names."""
+    """Columns that the user named, None for the usual names, and what stands in none.
+
+    Attributes
+    ----------
+    stated
+        Settings of every run, by name: numbers of `SETTINGS` and names of `LABELS`.
+    """
 
     run: str | None = None
     time: str | None = None
     metric: str | None = None
+    stated: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,8 @@ class Layout:
         Optional inputs that are there: keys of `MEASURES` and `SETTINGS`, and `LABELS`.
     synonyms
         Columns of those inputs that the log calls otherwise, by the input's name.
+    stated
+        Those inputs that stand in no column, with their value for every run.
     params
         ``("params",)`` or ``("param_0", ...)`` in order; empty without parameters.
     ignored
@@ -96,6 +105,7 @@ class Layout:
     params: tuple[str, ...]
     ignored: tuple[str, ...]
     synonyms: Mapping[str, str] = field(default_factory=dict)
+    stated: Mapping[str, float | str] = field(default_factory=dict)
 
     def written(self, name: str) -> str:
         """Return the column of a known input."""
@@ -108,7 +118,7 @@ class Layout:
             *first,
             self.time,
             self.metric,
-            *map(self.written, self.known),
+            *(self.written(name) for name in self.known if name not in self.stated),
             *(self.params if with_params else ()),
         ]
 
@@ -119,7 +129,8 @@ def resolve(columns: Sequence[str], choice: ColumnChoice) -> Layout:
     Raises
     ------
     DataError
-        If a column that is needed is missing, with the nearest name that is there.
+        If a column that is needed is missing, with the nearest name that is there, or if a setting
+        is stated that stands in a column.
     """
     usual_time = next((name for name in TIME_COLUMNS if name in columns), TIME_COLUMNS[0])
     usual_run = RUN_COLUMN if RUN_COLUMN in columns else None
@@ -133,7 +144,9 @@ def resolve(columns: Sequence[str], choice: ColumnChoice) -> Layout:
     assert metric is not None
     taken = {run, time, metric}
     synonyms = _synonyms(columns, taken)
-    known = [n for n in (*MEASURES, *SETTINGS, *LABELS) if n in synonyms or n in columns]
+    _require_unwritten(choice.stated, columns, synonyms)
+    written = {*synonyms, *choice.stated, *columns}
+    known = [name for name in (*MEASURES, *SETTINGS, *LABELS) if name in written]
     params = _params(columns)
     parts = taken | set(known) | set(synonyms.values()) | set(params)
     ignored = tuple(name for name in columns if name not in parts)
@@ -144,9 +157,21 @@ def resolve(columns: Sequence[str], choice: ColumnChoice) -> Layout:
         metric=metric,
         known=tuple(name for name in known if name not in taken),
         synonyms=synonyms,
+        stated=choice.stated,
         params=params,
         ignored=ignored,
     )
+
+
+def _require_unwritten(
+    stated: Collection[str], columns: Sequence[str], synonyms: Mapping[str, str]
+) -> None:
+    for name in stated:
+        if name in synonyms or name in columns:
+            raise DataError(
+                f"--set {name}: the log says it in its column {synonyms.get(name, name)!r}; leave "
+                "out --set, or the column"
+            )
 
 
 def _synonyms(columns: Sequence[str], taken: Collection[str | None]) -> dict[str, str]:

@@ -154,7 +154,10 @@ class RowReader:
     def _rows(self, batch: pa.Table, first_row: int) -> Rows:
         loss, measured = _column(batch, first_row, self.layout.metric).numbers()
         known = {
-            name: _column(batch, first_row, self.layout.written(name)) for name in self.layout.known
+            name: _stated(batch, name, self.layout.stated[name])
+            if name in self.layout.stated
+            else _column(batch, first_row, self.layout.written(name))
+            for name in self.layout.known
         }
         rows = Rows(
             run=self._runs(batch, first_row),
@@ -221,6 +224,11 @@ def _column(batch: pa.Table, first_row: int, name: str) -> Column:
     if name in batch.column_names:
         return Column(name, batch.column(name), first_row)
     return Column(name, pa.chunked_array([pa.nulls(batch.num_rows)]), first_row)
+
+
+def _stated(batch: pa.Table, name: str, value: float | str) -> Column:
+    """Return a column that has one value in every row."""
+    return Column(name, pa.chunked_array([pa.repeat(value, batch.num_rows)]), 0)
 
 
 def _epochs(column: Column) -> IntArray:
