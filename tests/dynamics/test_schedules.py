@@ -34,6 +34,19 @@ def test_cosine_is_that_of_pytorch(horizon: int) -> None:
 
 
 @pytest.mark.parametrize("horizon", [8, 60, 200])
+def test_linear_is_that_of_pytorch_and_of_hugging_face(horizon: int) -> None:
+    """The latter without warm-up: (total - step) / total, by LambdaLR."""
+    progress = np.arange(horizon + 1) / horizon
+    ends = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": horizon}
+    for build in (
+        lambda o: lr_scheduler.LinearLR(o, **ends),
+        lambda o: lr_scheduler.LambdaLR(o, lambda step: max(0.0, (horizon - step) / horizon)),
+    ):
+        expected = by_torch(build, horizon + 1)
+        np.testing.assert_allclose(SCHEDULES["linear"](progress), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("horizon", [8, 60, 200])
 def test_step_is_that_of_pytorch(horizon: int) -> None:
     milestones = [horizon // 2, 3 * horizon // 4]
     expected = by_torch(lambda o: lr_scheduler.MultiStepLR(o, milestones, 0.1), horizon)
@@ -64,7 +77,7 @@ def test_the_base_rate_is_the_highest_and_none_is_negative(name: str) -> None:
     assert factors.min() >= 0
 
 
-@pytest.mark.parametrize("name", ["constant", "cosine", "step"])
+@pytest.mark.parametrize("name", ["constant", "cosine", "linear", "step"])
 def test_these_never_rise(name: str) -> None:
     assert np.all(np.diff(SCHEDULES[name](np.linspace(0, 1, 1001))) <= 0)
 

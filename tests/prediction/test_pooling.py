@@ -1,4 +1,4 @@
-"""One predictor of several families and of any target."""
+"""One predictor of several families and of any threshold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DICTIONARY = [
     )
 ]
 RUNS = {"neuron": 64, "mlp": 16, PRIOR: 36}
-ROWS = 4
+ROWS, MAX_EPOCHS = 4, 5000
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +65,7 @@ def family_rows(rng: np.random.Generator, family: str, n_runs: int) -> pd.DataFr
             "target_kind": kind,
             "target": 0.1,
             "plateau": np.nan,
+            "max_epochs": np.int32(MAX_EPOCHS),
             "epoch": np.tile(np.arange(ROWS), 2 * n_runs).astype(np.int32),
             "remaining": np.where(reached, remaining, np.nan),
             "observed": remaining,
@@ -107,6 +108,10 @@ def test_a_family_weighs_as_the_root_of_its_targets(pool: PoolExamples) -> None:
     total = pd.Series(pool.weight).groupby(pool.family).sum()
     for family, n_runs in RUNS.items():
         assert total[family] == pytest.approx(np.sqrt(2 * n_runs))
+
+
+def test_what_is_ahead_are_the_epochs_until_the_horizon(pool: PoolExamples) -> None:
+    np.testing.assert_array_equal(pool.ahead + pool.examples.elapsed, MAX_EPOCHS)
 
 
 def test_every_drawn_row_is_predicted_once_by_either_material(predictions: pd.DataFrame) -> None:
@@ -188,8 +193,10 @@ def test_the_bundle_answers_and_says_what_it_learnt_from(
     hashes = dict.fromkeys(RUNS, "0" * 64)
     as_table = pa.Table.from_pandas(predictions, preserve_index=False)
     manifest, files = build_pooled_bundle(pool, as_table, hashes, 0)
-    save_bundle(tmp_path / "causal", manifest, files)
-    bundle: Bundle = load_bundle(tmp_path / "causal")
+    save_bundle(tmp_path / "threshold", manifest, files)
+    bundle: Bundle = load_bundle(tmp_path / "threshold")
+    assert bundle.manifest.bundle_id == "pooled/threshold"
+    assert not bundle.manifest.of_plateaus
     assert bundle.manifest.training["runs"] == RUNS
     assert bundle.manifest.vocabulary["architecture"] == ("a",)
     assert set(bundle.manifest.residual_quantiles) == {"all", "loss_only"}

@@ -91,15 +91,30 @@ def test_weights_share_the_mass_within_a_group() -> None:
 
 
 def test_a_group_counts_for_what_its_rows_weigh() -> None:
-    values, group = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0, 1, 2, 3])
-    masses = np.array([1.0, 1.0, 1.0, 4.0]) / (7 + 4)
-    for level in (0.05, 0.2):
-        side = (1 + level) / 2
-        expected = values[np.searchsorted(np.cumsum(masses), side)]
-        found = conformal_offsets(values, group, np.array([1.0, 1.0, 1.0, 4.0]), levels=[level])
-        assert found[2][0] == expected
-    nothing = conformal_offsets(values, group, np.array([1.0, 1.0, 1.0, 4.0]), levels=[0.5])
-    assert not nothing[0].size  # a new group as heavy as the last may lie anywhere
+    """By hand: 4 groups have 4 / 5 of the mass, and weights 1, 1, 1, 5 share it by eighths."""
+    values, group, weight = np.arange(4.0), np.arange(4), np.array([1.0, 1.0, 1.0, 5.0])
+    _, lower, upper = conformal_offsets(values, group, weight, levels=[0.3, 0.5])
+    assert upper.tolist() == [3.0, 3.0]  # from below .1, .2, .3 and .8 against .65 and .75
+    assert lower.tolist() == [1.0, 0.0]  # from above .5, .6, .7 and .8 against the same
+    heavier = conformal_offsets(values, group, 7 * weight, levels=[0.3, 0.5])
+    np.testing.assert_array_equal(heavier[1:], [lower, upper])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("n_groups", [2, 4, 19, 39])
+def test_a_new_group_has_the_mass_of_one_in_k_plus_1_whatever_the_weights(
+    seed: int, n_groups: int
+) -> None:
+    """The highest level is 1 - 2 / (K + 1), also where one group outweighs all the others."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(n_groups), rng.integers(1, 9, n_groups))
+    weight = np.exp(3 * rng.normal(size=group.size))
+    weight[group == 0] *= 1e4
+    highest = 1 - 2 / (n_groups + 1)
+    wanted = [highest - 1e-6, highest, highest + 1e-6]
+    levels, lower, upper = conformal_offsets(rng.normal(size=group.size), group, weight, wanted)
+    assert levels.tolist() == wanted[:2]
+    assert np.isfinite([lower, upper]).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -46,7 +46,8 @@ def trapezoid(progress: FloatArray) -> FloatArray:
 
     Stable and decay phase of "warm-up, stable, decay" (Hu et al. 2024, arXiv:2404.06395).
     """
-    return np.clip((1 - progress) / _COOL_DOWN, 0, 1)
+    falling: FloatArray = np.clip((1 - progress) / _COOL_DOWN, 0, 1)
+    return falling
 
 
 def one_cycle(progress: FloatArray) -> FloatArray:
