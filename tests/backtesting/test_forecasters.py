@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epochs_left.backtesting.forecasters import FORECASTERS
+from epochs_left.backtesting.forecasters import FORECASTERS, Forecasts, Known, point_forecasts
+from epochs_left.backtesting.prefixes import Prefixes
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import answers
 from epochs_left.prediction.histories import LAST
@@ -115,6 +116,59 @@ def test_the_interval_of_the_task_median_covers_the_others(backtest: Any) -> Non
     _, lower, upper, _ = found.row("task_median", "r12")
     assert 2 <= lower < 5
     assert 24 < upper <= 26
+
+
+def test_finished_runs_of_the_task_correct_the_model(
+    backtest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that says twice as long as it takes is found out by the runs that have finished."""
+    times: dict[str, int | None] = {f"r{i:02d}": 12 + i for i in range(25)}
+
+    def twice(prefixes: Prefixes, known: Known) -> Forecasts:
+        return point_forecasts(2 * known.siblings.time_of(prefixes.index) - prefixes.cut)
+
+    monkeypatch.setitem(FORECASTERS._items, "model", twice)
+    found = backtest(constant_runs(times), names=["model_and_siblings"], budget=25.0)
+    for run in ("r00", "r12", "r24"):
+        remaining, lower, upper, _ = found.row("model_and_siblings", run)
+        truth = int(times[run] or 0) - 10
+        assert remaining == pytest.approx(truth, abs=0.3)
+        assert lower <= remaining <= upper
+
+
+def test_a_model_that_tells_nothing_gives_way_to_the_median(
+    backtest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: dict[str, int | None] = {f"r{i:02d}": 30 + i % 3 for i in range(25)}
+
+    def noise(prefixes: Prefixes, known: Known) -> Forecasts:
+        del known
+        rng = np.random.default_rng(0)
+        return point_forecasts(np.exp(rng.normal(3, 2, prefixes.n_runs)))
+
+    monkeypatch.setitem(FORECASTERS._items, "model", noise)
+    found = backtest(constant_runs(times), names=["model_and_siblings"], budget=25.0)
+    for run in times:
+        assert found.row("model_and_siblings", run)[0] == pytest.approx(21, abs=1.0)
+
+
+def test_too_few_finished_runs_leave_the_model_alone(sweep: Any, backtest: Any) -> None:
+    log = sweep(0, n_runs=6)  # of two tasks: two others each, if all reach
+    found = backtest(log)
+    for field in ("remaining", "lower", "upper", "p_converges"):
+        both = (getattr(found.of(name), field) for name in ("model", "model_and_siblings"))
+        np.testing.assert_array_equal(*both)
+
+
+def test_what_a_run_became_does_not_move_its_own_lineage(sweep: Any, backtest: Any) -> None:
+    """Else runs that differ in their budget alone would tell each other when they end."""
+    log = sweep(3, n_runs=16)
+    late = log.copy()
+    rows = (late["run_id"] == "run-04") & (late["epoch"] > 10)
+    late.loc[rows, "loss"] = 1.0  # it never reaches
+    before, after = (backtest(each) for each in (log, late))
+    assert before.row("model_and_siblings", "run-04") == after.row("model_and_siblings", "run-04")
+    assert before.row("model_and_siblings", "run-06") != after.row("model_and_siblings", "run-06")
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,13 +7,17 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from epochs_left.cli import main
+from epochs_left.storage import bundle_choice
+from epochs_left.storage.bundle_choice import PLATEAU, THRESHOLD
+from epochs_left.storage.bundles import load_bundle, save_bundle
+from epochs_left.storage.released import RELEASED_ID
 
 TESTS = Path(__file__).parents[1]
 PACKAGE_ROOT = TESTS.parent / "pipeline"
@@ -54,8 +58,26 @@ def place(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def both_goals(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle for each kind of goal, as the package brings one; read only."""
+    folder = tmp_path_factory.mktemp("package") / "predictor"
+    for goal, name in {THRESHOLD: "loss-causal", PLATEAU: "plateau-causal"}.items():
+        small = load_bundle(models / name)
+        manifest = replace(small.manifest, bundle_id=f"{RELEASED_ID}/{goal}", target=None)
+        save_bundle(folder / goal, manifest, small.files)
+    return folder
+
+
 @pytest.fixture
-def cli(place: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
+def released(both_goals: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what the package brings: small bundles, whatever has been released."""
+    monkeypatch.setattr(bundle_choice, "RELEASED", both_goals)
+    return both_goals
+
+
+@pytest.fixture
+def cli(place: Path, released: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
     """Run a command line in this process."""
 
     def run(*arguments: str | Path) -> Finished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epochs_left.backtesting.forecasters import FORECASTERS
+from epochs_left.backtesting.forecasters import FORECASTERS, TRIED
 from epochs_left.cli.backtest_table import TextTable, fitting
 
 N_RUNS, HORIZON = 10, 40
@@ -87,13 +88,13 @@ def test_the_counts_add_up_and_tasks_add_up_to_all(scores: Any) -> None:
             assert 2 * entry[name] == sum(each[name] for each in same)
 
 
-def test_only_the_model_has_intervals_and_it_is_compared_with_every_baseline(scores: Any) -> None:
+def test_what_is_tried_has_intervals_and_is_compared_with_every_baseline(scores: Any) -> None:
     found = scores(*ASKED)
     for entry in (each for each in found["scores"] if each["task"] is None):
         lower = entry["median_relative_error"]["lower"]
-        assert (lower is not None) == (entry["forecaster"] == "model")
-    baselines = {each["baseline"] for each in found["comparisons"]}
-    assert baselines == set(FORECASTERS) - {"model"}
+        assert (lower is not None) == (entry["forecaster"] in TRIED)
+    pairs = {(each["forecaster"], each["baseline"]) for each in found["comparisons"]}
+    assert pairs == set(product(TRIED, set(FORECASTERS) - set(TRIED)))
     for each in found["comparisons"]:
         assert each["wins"] + each["losses"] + each["ties"] == each["n_runs"]
 

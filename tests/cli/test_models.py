@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from epochs_left.cli import models as models_commands
+from epochs_left.storage import bundle_choice
 
 
 def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
@@ -15,7 +16,8 @@ def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
     lines = done.out.splitlines()
     assert lines[0].split() == ["id", "default", "view", "title", "target", "features", "runs"]
     assert [line.split()[0] for line in lines[1:]] == [
-        "released",
+        "released/threshold",
+        "released/plateau",
         "linear-causal",
         "loss-causal",
         "params-causal",
@@ -23,19 +25,33 @@ def test_the_list_has_a_line_a_bundle(cli: Any) -> None:
         "xgboost-oracle",
         "xgboost/neuron-causal",
     ]
-    assert [row["id"] for row in json.loads(cli("models", "list", "--json").out)] == [
-        line.split()[0] for line in lines[1:]
-    ]
+    rows = {row["id"]: row for row in json.loads(cli("models", "list", "--json").out)}
+    assert list(rows) == [line.split()[0] for line in lines[1:]]
     assert [line.split()[0] for line in lines[1:] if line.split()[1] == "yes"] == [
         "xgboost/neuron-causal"
     ]
-    assert lines[1].split()[-3] == lines[5].split()[-3] == "any"
+    goals = {line.split()[0]: line.split()[-4:-2] for line in lines[1:]}
+    assert goals["released/threshold"] == ["any", "loss"]
+    assert goals["released/plateau"] == goals["plateau-causal"] == ["a", "plateau"]
+    assert goals["loss-causal"][-1] == "0.001"
+    assert [name for name, row in rows.items() if row["target"] is None] == [
+        name for name, goal in goals.items() if goal[-1] in {"loss", "plateau"}
+    ]
+
+
+def test_both_released_bundles_are_the_default_where_none_is_set(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EPOCHS_LEFT_MODEL")
+    rows = json.loads(cli("models", "list", "--json").out)
+    default = [row["id"] for row in rows if row["default"]]
+    assert default == ["released/threshold", "released/plateau"]
 
 
 def test_an_empty_list_says_how_to_fill_it(
     cli: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models_commands, "RELEASED", place / "nowhere")
+    monkeypatch.setattr(bundle_choice, "RELEASED", place / "nowhere")
     (place / "models").unlink()
     done = cli("models", "list")
     assert (done.code, done.out) == (0, "")
@@ -50,7 +66,8 @@ def test_a_broken_bundle_is_left_out_with_a_warning(cli: Any, place: Path, model
     (place / "models" / "fine").symlink_to(models / "loss-causal")
     done = cli("models", "list")
     assert done.code == 0
-    assert [line.split()[0] for line in done.out.splitlines()[1:]] == ["released", "loss-causal"]
+    found = [line.split()[0] for line in done.out.splitlines()[1:]]
+    assert found == ["released/threshold", "released/plateau", "loss-causal"]
     assert "left out broken: " in done.err
 
 
@@ -66,5 +83,23 @@ def test_show_names_what_the_bundle_needs_and_knows(cli: Any, models: Path) -> N
 def test_show_refuses_what_is_not_there(cli: Any) -> None:
     done = cli("models", "show", "absent")
     assert done.code == 4
-    assert "`epochs-left models list` names all 7" in done.error
+    assert "`epochs-left models list` names all 8" in done.error
     assert len(done.error) < 200
+
+
+@pytest.mark.parametrize(("goal", "target"), [("threshold", "any loss"), ("plateau", "a plateau")])
+def test_show_takes_a_released_bundle_by_its_name(
+    cli: Any, released: Path, goal: str, target: str
+) -> None:
+    done = cli("models", "show", f"released/{goal}")
+    assert done.code == 0
+    assert re.search(rf"^id +released/{goal}$", done.out, re.M)
+    assert re.search(rf"^target +{target}$", done.out, re.M)
+    shown = json.loads(cli("models", "show", f"released/{goal}", "--json").out)
+    assert shown == json.loads((released / goal / "manifest.json").read_text())
+
+
+def test_show_of_a_folder_with_both_names_them(cli: Any) -> None:
+    done = cli("models", "show", "released")
+    assert done.code == 4
+    assert re.search(r"below it: \S+/plateau, \S+/threshold; pass one of them", done.error)

@@ -233,7 +233,7 @@ USAGE = {
     "plateau superscript": (["--plateau", "\u00b2%"], "share between 0 and 1"),
     "plateau nan": (["--plateau", "nan"], "--plateau: expected a share"),
     "horizon 0": (["--horizon", "0"], "--horizon: expected 1 or more epochs, got 0"),
-    "no goal": (["-m", "plateau-causal"], "has no target of its own; pass --target LOSS, or --pl"),
+    "no goal": (["-m", "plateau-causal"], "has no target of its own; pass --plateau SHARE --horiz"),
     "plateau without horizon": (
         ["-m", "plateau-causal", "--plateau", "0.05"],
         "which the log does not say; pass --horizon EPOCHS, or add a column horizon",
@@ -411,7 +411,7 @@ def test_an_unknown_bundle_exits_4_and_names_the_others(cli: Any, good: Path) ->
     done = cli("predict", "-i", good, "-m", "xgbost/neuron-causal")
     assert done.code == 4
     assert "nearest: xgboost/neuron-causal, " in done.error
-    assert "`epochs-left models list` names all 7" in done.error
+    assert "`epochs-left models list` names all 8" in done.error
 
 
 MODELS = {
@@ -449,14 +449,6 @@ def test_a_slash_at_the_end_changes_nothing(cli: Any, good: Path, name: str) -> 
     plain = cli("predict", "-i", good, "-m", "loss-causal")
     assert plain.code == 0
     assert cli("predict", "-i", good, "-m", name) == plain
-
-
-def test_the_released_bundle_may_end_in_a_slash(
-    cli: Any, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bundle_choice, "RELEASED", models / "plateau-causal")
-    assert bundle_choice.bundle_folder("released/") == models / "plateau-causal"
-    assert bundle_choice.bundle_folder(None) == Path("models/xgboost/neuron-causal")
 
 
 def test_without_a_released_bundle_it_says_how_to_get_one(

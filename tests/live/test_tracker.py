@@ -19,7 +19,8 @@ from epochs_left.live.eta import Eta
 from epochs_left.live.history import MAX_EXACT, MAX_KEPT
 from epochs_left.live.tracker import EtaTracker
 from epochs_left.prediction.aims import Aim
-from epochs_left.prediction.answers import answers
+from epochs_left.prediction.answers import answers, last_answer
+from epochs_left.prediction.histories import LAST
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.prediction.rows import Rows
 from epochs_left.prediction.runs import Runs
@@ -89,12 +90,40 @@ def test_live_answers_are_those_of_the_log_row_by_row(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_the_last_answer_alone_is_the_last_row_of_the_table(
+    curve: Draw, small: Predictor, seed: int
+) -> None:
+    """Of each beginning of a run, that ends at its target or diverges."""
+    losses = curve(seed, n=30)
+    losses[25:] = [1e-9, np.nan][seed]
+    found = set()
+    for n in range(1, 31):
+        rows = Rows(
+            run=np.zeros(n, dtype=int),
+            row=np.arange(n) + 1,
+            epoch=np.arange(n),
+            loss=losses[:n],
+            measured=np.ones(n, dtype=bool),
+            numbers={"lr": np.full(n, 0.1)},
+            labels={},
+            params=None,
+        )
+        runs = Runs(rows=rows, starts=np.array([0]), lengths=np.array([n]))
+        aim = Aim(target=1e-6)
+        table = answers(runs, small, aim=aim, at=LAST, run_names=["run"], label_names=[])
+        (row,) = table.drop_columns(["run_id", "epoch", "model_id"]).to_pylist()
+        assert last_answer(runs, small, aim=aim, label_names=[]) == row
+        found.add(row["status"])
+    assert {"insufficient_history", ["already_converged", "diverged"][seed]} < found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_live_plateaus_are_those_of_the_log(
-    follow: Follow, curve: Draw, released: Predictor, seed: int
+    follow: Follow, curve: Draw, of_plateaus: Predictor, seed: int
 ) -> None:
     losses, epochs = curve(seed, rate=0.3) + 0.1, np.arange(40)
-    live = follow(losses, epochs, model_bundle=released, plateau=0.05, horizon=35)
-    expected = batch(losses, epochs, released, Aim(plateau=0.05, horizon=35), {}, {})
+    live = follow(losses, epochs, model_bundle=of_plateaus, plateau=0.05, horizon=35)
+    expected = batch(losses, epochs, of_plateaus, Aim(plateau=0.05, horizon=35), {}, {})
     assert_alike(live, expected)
     assert live[-1].status == "already_converged"
 
@@ -214,10 +243,15 @@ def test_a_state_of_another_tracker_is_refused(curve: Draw, small: Predictor) ->
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("goal", [{"target": 0.05}, {"plateau": 0.05, "horizon": 30}])
 def test_observing_without_answers_leads_to_the_same_answer(
-    follow: Follow, curve: Draw, of_plateaus: Predictor, seed: int, goal: dict[str, float]
+    follow: Follow,
+    curve: Draw,
+    small: Predictor,
+    of_plateaus: Predictor,
+    seed: int,
+    goal: dict[str, float],
 ) -> None:
     losses = np.append(curve(seed), 0.9)
-    options = goal | {"model_bundle": of_plateaus}
+    options = goal | {"model_bundle": of_plateaus if "plateau" in goal else small}
     observed = EtaTracker(**options)
     for position, eta in enumerate(follow(losses, **options)):
         fresh = EtaTracker(**options)

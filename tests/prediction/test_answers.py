@@ -367,7 +367,7 @@ def test_a_combination_is_far_though_each_feature_is_usual(
     (near,), (far,) = (far_from_training(rows, novelty).values() for rows in (usual, mixed))
     assert near.mean() < 0.02
     assert far.mean() > 0.5
-    assert not outside_ranges(mixed, predictor().manifest)
+    assert not outside_ranges(mixed, predictor().manifest, predictor().ranges)
 
 
 def test_a_bundle_without_a_classifier_gives_no_probability(

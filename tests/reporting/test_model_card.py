@@ -9,17 +9,29 @@ import pytest
 
 from epochs_left.reporting.model_card import CardFacts, model_card
 
-MANIFEST: dict[str, Any] = {
+THRESHOLD: dict[str, Any] = {
     "features": ("log_loss", "log_lr"),
     "vocabulary": {"optimizer": ("adam", "sgd")},
     "training": {
         "runs": {"mlp": 1234, "curve_prior": 50},
         "n_rows": 98765,
         "root_seed": 20031,
-        "data_sha256": {"mlp": "ab" * 32, "curve_prior": "cd" * 32},
+        "data_sha256": {"mlp": "ab" * 32, "char_lm": "ef" * 32, "curve_prior": "cd" * 32},
     },
     "versions": {"xgboost": "3.2.0"},
 }
+PLATEAU: dict[str, Any] = {
+    "features": ("log_plateau_share", "log_clock", "schedule_linear"),
+    "vocabulary": {},
+    "training": {
+        "runs": {"mlp": 321, "char_lm": 77, "curve_prior": 5678},
+        "n_rows": 45678,
+        "root_seed": 20031,
+        "data_sha256": THRESHOLD["training"]["data_sha256"],
+    },
+    "versions": {"xgboost": "3.2.0"},
+}
+MANIFESTS = {"threshold": THRESHOLD, "plateau": PLATEAU}
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -50,7 +62,7 @@ HELD_OUT = {
 
 def card(full: list[dict[str, Any]], default: list[dict[str, Any]]) -> str:
     return model_card(
-        MANIFEST,
+        MANIFESTS,
         CardFacts(
             command="make full",
             hours=1.5,
@@ -91,10 +103,26 @@ def test_what_is_unknown_is_a_dash() -> None:
 
 @pytest.mark.parametrize(
     "wanted",
-    ["make full", "1.5 hours", "1,234", "abababababababab", "20031", "xgboost 3.2.0", "98,765"],
+    [
+        "make full",
+        "1.5 hours",
+        "20031",
+        "xgboost 3.2.0",
+        "98,765 rows",
+        "45,678 rows",
+        "2 and 3 features",
+        "Optimizers: adam, sgd",
+    ],
 )
-def test_the_card_says_where_the_predictor_comes_from(wanted: str) -> None:
-    assert wanted in card([entry()], [])
+def test_the_card_says_where_the_predictors_come_from(wanted: str) -> None:
+    assert wanted in " ".join(card([entry()], []).split())
+
+
+def test_a_family_has_its_runs_for_either_predictor_beside_the_hash_of_its_data() -> None:
+    text = card([entry()], [])
+    assert row(text, "mlp | 1,234")[1:] == ["1,234", "321", f"`{'ab' * 8}`"]
+    assert row(text, "char_lm")[1:] == ["0", "77", f"`{'ef' * 8}`"]
+    assert row(text, "curve_prior")[1:] == ["50", "5,678", f"`{'cd' * 8}`"]
 
 
 def test_every_table_has_a_header_and_as_many_cells_in_each_row() -> None:

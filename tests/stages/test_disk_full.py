@@ -29,7 +29,11 @@ OUTPUTS = {
         "models/linear_models/linear/neuron-oracle",
         "models/linear_models/linear/out_of_fold.parquet",
     ),
-    "pool": ("models/pooled/causal", "models/pooled/out_of_fold.parquet"),
+    "pool": (
+        "models/pooled/threshold",
+        "models/pooled/plateau",
+        "models/pooled/out_of_fold.parquet",
+    ),
     "evaluate": ("reports/results", "reports/metrics.json"),
     "report": ("reports/index.html", "reports/pictures"),
 }
@@ -43,7 +47,8 @@ WHOLE = (
     "data/runs/",
     "models/converges/",
     "models/linear_models/linear/neuron-",
-    "models/pooled/causal",
+    "models/pooled/threshold",
+    "models/pooled/plateau",
 )
 
 PAGE = os.sysconf("SC_PAGE_SIZE")

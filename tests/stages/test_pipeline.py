@@ -19,10 +19,12 @@ from epochs_left.config import FitSettings, parse_settings
 from epochs_left.errors import DataError
 from epochs_left.evaluation import ALL, EACH, RESULTS
 from epochs_left.features import FEATURE_GROUPS
+from epochs_left.prediction.plateaus import PRIOR_ALONE
 from epochs_left.regressors import REGRESSORS, RegressorSpec
 from epochs_left.schema import TargetKind
 from epochs_left.stages._examples import read_training_examples
 from epochs_left.statistics.locking import locked_lineages
+from epochs_left.storage.bundle_choice import GOALS, PLATEAU
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.params import load_params, merged, write_params
 from epochs_left.storage.run_store import RunStore
@@ -136,6 +138,40 @@ def test_out_of_fold_rows_carry_the_truth(
         assert sorted(zip(found["run_id"], found["epoch"], strict=True)) == sorted(
             zip(drawn["run_id"], drawn["epoch"], strict=True)
         )
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_predictor_for_all_families_learns_from_goals_of_its_kind(
+    pipeline_folder: Path, examples: pd.DataFrame, goal: str
+) -> None:
+    folder = pipeline_folder / "models" / "pooled"
+    manifest = load_bundle(folder / goal).manifest
+    assert manifest.bundle_id == f"pooled/{goal}"
+    assert manifest.of_plateaus == (goal == PLATEAU)
+    of_plateaus = {
+        name
+        for key in ("plateau_by_curve", "plateau_goal", "plateau_on_clock")
+        for name in FEATURE_GROUPS[key].units
+    }
+    assert bool(of_plateaus & set(manifest.features)) == (goal == PLATEAU)
+    same_kind = (examples["target_kind"] == "plateau") == (goal == PLATEAU)
+    runs = examples.loc[~examples["locked"] & same_kind, "run_id"]
+    limit = load_params(pipeline_folder / "pipeline" / "params.yaml")["pool"]["runs_per_family"]
+    expected = runs.nunique() if goal == PLATEAU else min(runs.nunique(), limit)
+    assert 0 < manifest.training["runs"]["neuron"] == expected
+
+
+def test_plateaus_of_real_runs_are_predicted_within_their_horizon(
+    pipeline_folder: Path, examples: pd.DataFrame
+) -> None:
+    table = read_table(pipeline_folder / "models" / "pooled" / "out_of_fold.parquet").to_pandas()
+    of_plateaus = table["target_kind"] == "plateau"
+    assert (of_plateaus == (table["material"] == PRIOR_ALONE)).all()
+    rows = table[of_plateaus]
+    assert set(rows["family"]) == {"neuron"}
+    horizon = examples.drop_duplicates("run_id").set_index("run_id")["max_epochs"]
+    ahead = horizon.loc[rows["run_id"]].to_numpy() - rows["epoch"]
+    assert rows["predicted"].between(0, ahead).all()
 
 
 def test_every_registered_result_is_written_and_readable(pipeline_folder: Path) -> None:

@@ -34,7 +34,11 @@ OUTPUTS = {
         "models/baselines/theory/neuron-causal",
         "models/baselines/theory/out_of_fold.parquet",
     ],
-    "pool": ["models/pooled/causal", "models/pooled/out_of_fold.parquet"],
+    "pool": [
+        "models/pooled/threshold",
+        "models/pooled/plateau",
+        "models/pooled/out_of_fold.parquet",
+    ],
     "evaluate": [
         "reports/results/data_card.json",
         "reports/results/neuron/scores.json",

@@ -22,7 +22,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
 from epochs_left.errors import ModelError
-from epochs_left.storage.estimators import SKOPS, UBJSON, dump_estimator, load_estimator
+from epochs_left.storage.estimators import (
+    SKOPS,
+    UBJSON,
+    dump_estimator,
+    load_estimator,
+    row_values,
+)
 
 
 def data(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -64,6 +70,36 @@ def test_gaps_are_missing_values_after_a_round_trip_too() -> None:
     estimator = XGBRegressor(n_estimators=20, n_jobs=1).fit(X, y)
     loaded = load_estimator(*dump_estimator(estimator))
     np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("early", [None, 3])
+def test_values_without_scikit_learn_are_bit_equal_to_its_predictions(
+    early: int | None, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(300, 4)).astype(np.float32)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    y = np.nan_to_num(X[:, 0]) + rng.normal(size=300)
+    options: dict[str, Any] = {"n_estimators": 40, "n_jobs": 1, "early_stopping_rounds": early}
+    shown = [(X[200:], y[200:])]
+    regressor = XGBRegressor(**options).fit(X[:200], y[:200], eval_set=shown, verbose=False)
+    loaded = load_estimator(*dump_estimator(regressor))
+    assert early is None or loaded.get_booster().best_iteration < 39 - early
+    np.testing.assert_array_equal(row_values(loaded)(X), loaded.predict(X))
+    whether = XGBClassifier(**options).fit(
+        X[:200], y[:200] > 0, eval_set=[(X[200:], y[200:] > 0)], verbose=False
+    )
+    loaded = load_estimator(*dump_estimator(whether))
+    np.testing.assert_array_equal(row_values(loaded)(X), loaded.predict_proba(X)[:, 1])
+
+
+@pytest.mark.filterwarnings("ignore")  # xgboost says that such models are on their way out
+def test_a_model_without_trees_is_refused() -> None:
+    X, y = data()
+    linear = XGBRegressor(n_estimators=2, booster="gblinear").fit(X, y)
+    with pytest.raises(ModelError, match="expected boosted trees, got xgboost's gblinear; fit"):
+        load_estimator(*dump_estimator(linear))
 
 
 DUMP_HASH = """

@@ -177,7 +177,7 @@ def test_a_plan_holds_the_shape_of_every_curve(plan: pd.DataFrame) -> None:
         ({"plateau_share": 1.5}, "plateau_share must lie in"),
         ({"first_drop_share": -0.1}, "first_drop_share must lie in"),
         ({"optimizers": {"adam": 1}}, "unknown names .'adam'. in optimizers"),
-        ({"lr_schedules": {"linear": 1}}, "unknown names .'linear'. in lr_schedules"),
+        ({"lr_schedules": {"polynomial": 1}}, "unknown names .'polynomial'. in lr_schedules"),
         ({"noise_bases": {"loss": 0}}, "not all 0"),
     ],
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from epochs_left.arrays import BoolArray
-from epochs_left.backtesting.forecasters import MODEL
+from epochs_left.backtesting.forecasters import TRIED
 from epochs_left.backtesting.recorded import Recorded
 from epochs_left.backtesting.replay import Forecast, Replay, unresolved
 from epochs_left.backtesting.scores import SCORES, Bootstrap, Cases, paired, score
@@ -63,7 +64,7 @@ def run_counts(recorded: Recorded, truth: Truth) -> dict[str, int]:
 def score_entries(
     recorded: Recorded, truth: Truth, replays: Sequence[Replay], bootstrap: Bootstrap
 ) -> list[Entry]:
-    """Return the scores of every forecaster, by budget and task; of the model with intervals."""
+    """Return the scores of every forecaster by budget and task; of those tried with intervals."""
     return [
         {
             "budget": replayed.budget,
@@ -72,23 +73,22 @@ def score_entries(
             **_counts(recorded, truth, replayed, forecast, scope),
             **_scores(
                 cases_of(recorded, truth, replayed, forecast, scope),
-                bootstrap if name == MODEL else None,
+                bootstrap if name in TRIED else None,
             ),
         }
         for replayed in replays
         for scope in scopes(recorded)
-        for name, forecast in _model_first(replayed)
+        for name, forecast in _tried_first(replayed)
     ]
 
 
 def comparison_entries(
     recorded: Recorded, truth: Truth, replays: Sequence[Replay], bootstrap: Bootstrap
 ) -> list[Entry]:
-    """Return the model against every baseline, by budget and task."""
+    """Return what is tried against every baseline, by budget and task."""
     return [
         {"budget": replayed.budget, "task": scope.task, **entry}
         for replayed in replays
-        if MODEL in replayed.forecasts
         for scope in scopes(recorded)
         for entry in _against_baselines(recorded, truth, replayed, scope, bootstrap)
     ]
@@ -117,8 +117,8 @@ def cases_of(
     )
 
 
-def _model_first(replayed: Replay) -> list[tuple[str, Forecast]]:
-    return sorted(replayed.forecasts.items(), key=lambda pair: (pair[0] != MODEL, pair[0]))
+def _tried_first(replayed: Replay) -> list[tuple[str, Forecast]]:
+    return sorted(replayed.forecasts.items(), key=lambda pair: (pair[0] not in TRIED, pair[0]))
 
 
 def _counts(
@@ -153,19 +153,20 @@ def _against_baselines(
 ) -> Iterator[Entry]:
     cases = {
         name: cases_of(recorded, truth, replayed, forecast, scope)
-        for name, forecast in _model_first(replayed)
+        for name, forecast in _tried_first(replayed)
     }
-    model = cases.pop(MODEL)
-    for name, baseline in cases.items():
-        found = paired(model, baseline, bootstrap)
+    tried = [name for name in cases if name in TRIED]
+    for name, baseline in product(tried, (name for name in cases if name not in TRIED)):
+        found = paired(cases[name], cases[baseline], bootstrap)
         if found is not None:
             yield {
-                "baseline": name,
+                "forecaster": name,
+                "baseline": baseline,
                 "n_runs": found.n_runs,
                 "n_lineages": found.n_lineages,
                 "wins": found.wins,
                 "losses": found.losses,
                 "ties": found.ties,
                 "difference": entry_of(found.difference),
-                "model_is_better": found.better,
+                "is_better": found.better,
             }

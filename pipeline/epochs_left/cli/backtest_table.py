@@ -44,7 +44,7 @@ _SPARE = (
     *("lineages", "not predictable", "not reached", "width", "Spearman", "R2 log", "ties"),
     *("open", "tasks lost"),
 )
-_PAIR_HEAD = ("model against", "runs", "wins", "losses", "ties", "difference", "better")
+_PAIR_HEAD = ("forecaster", "against", "runs", "wins", "losses", "ties", "difference", "better")
 _POLICY_HEAD = (
     "policy",
     "open",
@@ -101,7 +101,7 @@ def _tables(results: Mapping[str, Any]) -> Iterator[TextTable]:
         for task in _shown_tasks(results):
             what = f"{at}, {'all runs' if task is None else one_line(task)}"
             yield from _table(results["scores"], budget, task, what, _SCORE_HEAD, _score_row)
-        title = f"{at}: the model against each baseline on the same runs"
+        title = f"{at}: what is tried against each baseline on the same runs"
         yield from _table(results["comparisons"], budget, None, title, _PAIR_HEAD, _pair_row)
         title = f"{at}: stopping runs there"
         yield from _table(results["policies"], budget, None, title, _POLICY_HEAD, _policy_row)
@@ -140,9 +140,10 @@ def _score_row(entry: Entry) -> tuple[str, ...]:
 
 
 def _pair_row(entry: Entry) -> tuple[str, ...]:
-    better = {True: "model", False: entry["baseline"], None: "neither"}[entry["model_is_better"]]
+    tried, baseline = entry["forecaster"], entry["baseline"]
+    better = {True: tried, False: baseline, None: "neither"}[entry["is_better"]]
     counts = (f"{entry[key]:,}" for key in ("n_runs", "wins", "losses", "ties"))
-    return (entry["baseline"], *counts, _with_interval(entry["difference"]), better)
+    return (tried, baseline, *counts, _with_interval(entry["difference"]), better)
 
 
 def _policy_row(entry: Entry) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import LEVEL, EvaluationContext
 from epochs_left.evaluation.plain import counts
-from epochs_left.prediction.intervals import Intervals, Residuals, calibrated
+from epochs_left.prediction.intervals import Residuals, calibrated, interval_ends
 from epochs_left.prediction.pooling import LANDMARK, PRIOR, SPEC, PoolExamples, pooled_examples
 from epochs_left.prediction.predictor import WIDENING
 from epochs_left.prediction.training import (
@@ -30,7 +30,7 @@ from epochs_left.regressors._fitting import fit_weighted
 from epochs_left.schema import TargetKind
 from epochs_left.seeding import Purpose, generator
 from epochs_left.statistics.bootstrap import bootstrap_sums
-from epochs_left.statistics.conformal import Offsets, centre_and_half_width, offsets_at
+from epochs_left.statistics.conformal import Offsets, offsets_at
 from epochs_left.statistics.folds import grouped_folds, run_weights
 from epochs_left.statistics.novelty import MAX_REFERENCE_ROWS, Novelty
 from epochs_left.statistics.plain import entry_of, finite
@@ -175,7 +175,8 @@ class _Families:
             run=self.pool.keys["run_id"].to_numpy(str)[known],
             fold=np.argmax([test for _, test in self._folds(rows)], axis=0)[known],
         )
-        return _ends_of(calibrated(residuals, self.root_seed, adaptive=adaptive), X)
+        intervals = calibrated(residuals, self.root_seed, adaptive=adaptive)
+        return interval_ends(intervals, X, LEVEL)
 
     def p_converges(self, availability: str, train: BoolArray, test: BoolArray) -> FloatArray:
         """Return the probabilities on ``test`` of a classifier of ``train``, shape ``(n,)``."""
@@ -304,16 +305,6 @@ def _offsets(
         EVEN: (factor * even[0], factor * even[1]),
         UNSEEN: (np.full(rest.size, unseen[0]), np.full(rest.size, unseen[1])),
     }
-
-
-def _ends_of(intervals: Intervals, X: FloatArray) -> Ends:
-    found = intervals.quantiles
-    levels, *offsets = (np.array(values) for values in (found.levels, found.lower, found.upper))
-    lower, upper = offsets_at(LEVEL, (levels, offsets[0], offsets[1]))
-    if intervals.spread is None:
-        return np.full(len(X), lower), np.full(len(X), upper)
-    centre, half_width = centre_and_half_width(intervals.spread.predict(X))
-    return centre + lower * half_width, centre + upper * half_width
 
 
 def _unseen(families: _Families, availability: str, name: str) -> Offsets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ class History:
 
     def __init__(self, horizon: float | None, settings: Mapping[str, float | str]) -> None:
         self._horizon, self._settings = horizon, dict(settings)
-        self.time: list[float] = []
-        self.values: dict[str, list[float]] = {name: [] for name in COLUMNS}
+        self.time = array("d")
+        self.values = {name: array("d") for name in COLUMNS}
 
     def __len__(self) -> int:
         """Return the number of evaluations that are kept."""
@@ -92,14 +93,13 @@ class History:
         time = np.array(self.time)
         whole = self._as_it_is(time)
         if whole is not None:
-            columns = {name: np.array(values) for name, values in self.values.items()}
-            return self._rows(whole, columns, unit=1.0, settings=self._settings)
+            return self._rows(whole, self._measured(), unit=1.0, settings=self._settings)
         step = grid_step(time, MAX_POINTS)
         grid = even_grid(time, step)
         epoch = round(grid[-1] / step) - np.arange(grid.size - 1, -1, -1)
         columns = {
-            name: evenly_spaced(time, np.array(values), step)
-            for name, values in self.values.items()
+            name: evenly_spaced(time, values, step)
+            for name, values in self._measured().items()
             if name not in _OF_A_STEP
         }
         settings = self._settings
@@ -107,8 +107,13 @@ class History:
             settings = {n: v for n, v in settings.items() if n not in _OF_AN_EPOCH}
         return self._rows(epoch, columns, unit=step, settings=settings)
 
-    def _columns(self) -> list[list[float]]:
+    def _columns(self) -> list[array[float]]:
         return [self.time, *self.values.values()]
+
+    def _measured(self) -> dict[str, FloatArray]:
+        """Return the loss and those measures that some evaluation has."""
+        columns = {name: np.array(values) for name, values in self.values.items()}
+        return {n: v for n, v in columns.items() if n == LOSS or not np.isnan(v).all()}
 
     def _as_it_is(self, time: FloatArray) -> IntArray | None:
         """Return the times as whole numbers if they are, and evenly spaced, and not too many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,12 +86,12 @@ def _refuse_other(found: Any, asked: Mapping[str, Any]) -> None:
 
 def _read(state: Mapping[str, Any], history: History) -> TrackerState:
     time = [float(epoch) for epoch in state["time"]]
-    columns = {name: list(map(float, state["values"][name])) for name in COLUMNS}
+    columns = {name: array("d", map(float, state["values"][name])) for name in COLUMNS}
     if any(len(column) != len(time) for column in columns.values()) or len(time) > MAX_KEPT:
         raise ValueError("columns of unequal length")
     if not all(math.isfinite(t) and t >= 0 for t in time) or sorted(set(time)) != time:
         raise ValueError("epochs that do not rise")
-    history.time, history.values = time, columns
+    history.time, history.values = array("d", time), columns
     motion = Motion()
     motion.restore(state["motion"])
     if motion.n_params:

@@ -266,23 +266,15 @@ class EtaTracker:
         return answer
 
     def _predicted(self) -> _Answer:
-        from epochs_left.prediction.answers import answers  # noqa: PLC0415 - slow to import
-        from epochs_left.prediction.histories import LAST  # noqa: PLC0415
+        from epochs_left.prediction.answers import last_answer  # noqa: PLC0415 - slow to import
 
         curve = self._history.curve()
-        table = answers(
-            curve.runs,
-            self._predictor,
-            aim=self._goal.aim,
-            at=LAST,
-            run_names=[""],
-            label_names=curve.label_names,
+        answer = last_answer(
+            curve.runs, self._predictor, aim=self._goal.aim, label_names=curve.label_names
         )
-        names = ("epochs_remaining", "lower", "upper", "p_converges", "status", "reason")
-        row = {name: table[name][0].as_py() for name in names}
         for name in ("epochs_remaining", "lower", "upper"):
-            row[name] = None if row[name] is None else row[name] * curve.unit
-        return row
+            answer[name] = None if answer[name] is None else answer[name] * curve.unit
+        return answer
 
     def _eta(self, epoch: float, answer: _Answer) -> Eta:
         pace = self._pace.seconds_per_unit()

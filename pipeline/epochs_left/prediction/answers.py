@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.assemble import blocks
 from epochs_left.prediction.histories import (
+    LAST,
     MIN_HISTORY,
     At,
     Histories,
@@ -44,6 +46,7 @@ _ON_PLATEAU = "the horizon is over and the plateau began before it"
 _NO_PLATEAU = "the horizon is over without a plateau"
 _AIMLESS = "no horizon, which is a part of what a plateau is"
 _LOSS_ALONE = "predicted from the loss alone"
+_NUMBERS = ("epochs_remaining", "lower", "upper", "p_converges")
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 #: Columns of the answer, in order.
@@ -51,10 +54,7 @@ ANSWER_SCHEMA = pa.schema(
     [
         pa.field("run_id", _TEXT),
         pa.field("epoch", pa.int64()),
-        pa.field("epochs_remaining", pa.float64()),
-        pa.field("lower", pa.float64()),
-        pa.field("upper", pa.float64()),
-        pa.field("p_converges", pa.float64()),
+        *(pa.field(name, pa.float64()) for name in _NUMBERS),
         pa.field("status", _TEXT),
         pa.field("reason", _TEXT),
         pa.field("model_id", _TEXT),
@@ -132,10 +132,47 @@ def answers(
     run_names, label_names
         Names by their codes in the rows.
     """
-    past = histories(runs, aim)
     asked = rows_to_answer(runs, at)
+    draft = _drafted(runs, predictor, aim, asked[asked >= 0], label_names)
+    return _table(runs, draft, asked, at, run_names, predictor.manifest.bundle_id)
+
+
+def last_answer(
+    runs: Runs, predictor: Predictor, *, aim: Aim, label_names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the answer for the last row of one run: what `answers` says of it, as plain values.
+
+    Without the table, which for one row takes longer to make than to fill.
+
+    Parameters
+    ----------
+    runs
+        The one run.
+    predictor, aim, label_names
+        As for `answers`.
+
+    Returns
+    -------
+    Numbers, status and reason by the names of `ANSWER_SCHEMA`, None where the table has a null.
+    """
+    asked = rows_to_answer(runs, LAST)
+    draft = _drafted(runs, predictor, aim, asked, label_names)
+    row = int(asked[0])
+    numbers = (float(values[row]) for values in draft.numbers)
+    return {
+        **{n: None if np.isnan(v) else v for n, v in zip(_NUMBERS, numbers, strict=True)},
+        "status": _STATUSES[draft.status[row]].value,
+        "reason": draft.reasons[draft.reason[row]],
+    }
+
+
+def _drafted(
+    runs: Runs, predictor: Predictor, aim: Aim, asked: IntArray, label_names: Sequence[str]
+) -> _Draft:
+    """Return a draft of all rows in which those at ``asked`` are answered."""
+    past = histories(runs, aim)
     wanted = np.zeros(len(runs.rows), dtype=np.bool_)
-    wanted[asked[asked >= 0]] = True
+    wanted[asked] = True
     draft = _without_model(past, aim)
     spelled = known_spelling(label_names, predictor)
     predicted = wanted & past.predictable
@@ -143,7 +180,7 @@ def answers(
         _predict(measured(block, predicted, predictor, spelled), predictor, draft)
     if aim.plateau is not None:
         _keep_within(horizons(runs, aim), runs, draft)
-    return _table(runs, draft, asked, at, run_names, predictor.manifest.bundle_id)
+    return draft
 
 
 def _keep_within(horizon: FloatArray, runs: Runs, draft: _Draft) -> None:

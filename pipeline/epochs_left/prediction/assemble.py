@@ -164,7 +164,7 @@ def _block(
         rows=pad(cells.astype(np.float64), lengths, fill=-1).astype(np.int64),
         available=_available(series, settings, labels),
         unit=unit,
-        flags=_flags(taken, lengths, epoch, unit),
+        flags=_flags(taken, lengths, epoch, unit, inputs),
         labels=labels,
     )
 
@@ -172,7 +172,7 @@ def _block(
 def _sliced(cells: IntArray) -> IntArray | slice:
     """Return consecutive positions as a slice, which copies nothing."""
     first, end = int(cells[0]), int(cells[0]) + cells.size
-    consecutive = cells[-1] + 1 == end and np.all(np.diff(cells) == 1)
+    consecutive = cells[-1] + 1 == end and (cells[1:] == cells[:-1] + 1).all()
     return slice(first, end) if consecutive else cells
 
 
@@ -263,13 +263,19 @@ def _available(
 
 
 def _flags(
-    taken: Rows, lengths: IntArray, epoch: FloatArray, unit: FloatArray
+    taken: Rows,
+    lengths: IntArray,
+    epoch: FloatArray,
+    unit: FloatArray,
+    inputs: Collection[str],
 ) -> dict[str, BoolArray]:
     """Return the cells from which on a run breaks what the feature groups assume."""
     gaps = np.diff(epoch, axis=1, prepend=epoch[:, :1] - unit)
     odd = {"epochs not evenly spaced": _differs(gaps, unit)}
+    # A plan takes a schedule: where none is stated, such models do not use the rate at all.
+    lr_is_unused = "planned_lr" in inputs and "lr_schedule" not in taken.labels
     for name in CONSTANT_SETTINGS:
-        if name in taken.numbers:
+        if name in taken.numbers and not (name == "lr" and lr_is_unused):
             values = pad(taken.numbers[name], lengths)
             odd[f"{name} changes along the run"] = _differs(values, values[:, :1])
     return {

@@ -21,12 +21,12 @@ from epochs_left.prediction.training import Examples, estimator_seed
 from epochs_left.regressors._fitting import fit_weighted
 from epochs_left.regressors._spread import build_spread_regressor
 from epochs_left.seeding import Purpose, generator
-from epochs_left.statistics.conformal import centre_and_half_width, conformal_offsets
+from epochs_left.statistics.conformal import centre_and_half_width, conformal_offsets, offsets_at
 from epochs_left.statistics.folds import run_weights
 from epochs_left.storage.manifests import ResidualQuantiles
 
-#: Rows of whole lineages that the quantiles are learnt from. On neurons and perceptrons 10,000
-#: give the widths and coverages of all rows (45,000 and 17,000) within .02.
+#: Rows of whole lineages of a part that the quantiles are learnt from. On neurons and perceptrons
+#: 10,000 give the widths and coverages of all rows (45,000 and 17,000) within .02.
 MAX_SPREAD_ROWS = 10_000
 
 
@@ -39,11 +39,15 @@ class Residuals:
     X
         Features that the model saw, shape ``(n, p)``.
     residual
-        Actual minus predicted log(1 + R), shape ``(n,)``.
+        Actual minus predicted on the scale of intervals (`statistics.scales.interval_scale`), shape
+        ``(n,)``.
     lineage, run
         Labels, shape ``(n,)``.
     fold
         Number of the fold whose model predicted the row, shape ``(n,)``; lineages lie in one each.
+    part
+        Label of each row, shape ``(n,)``, where intervals shall hold in each of several parts: they
+        weigh the same, and the widest offsets are taken. None: there is one.
     """
 
     X: FloatArray
@@ -51,6 +55,24 @@ class Residuals:
     lineage: Labels
     run: Labels
     fold: IntArray
+    part: Labels | None = None
+
+    @property
+    def parts(self) -> list[BoolArray]:
+        """Masks of the parts, shape ``(n,)`` each."""
+        if self.part is None:
+            return [np.ones(self.residual.size, dtype=np.bool_)]
+        return [self.part == name for name in np.unique(self.part)]
+
+    @property
+    def weight(self) -> FloatArray:
+        """What rows count for, shape ``(n,)``: in a part a run is a run, and parts are alike."""
+        weight = np.empty(self.residual.size)
+        for rows in self.parts:
+            # Landmarks are not scored, so that a run's weight is spread over its drawn rows alone.
+            of_rows = run_weights(self.run[rows])
+            weight[rows] = of_rows / of_rows.mean()
+        return weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,41 +130,71 @@ def _residuals(part: pd.DataFrame, examples: Examples, availability: str) -> Res
 
 def calibrated(residuals: Residuals, root_seed: int, *, adaptive: bool) -> Intervals:
     """Return the intervals that residuals of whole lineages support."""
-    # Landmarks are not scored, so that a run's weight is spread over its drawn rows alone.
-    weight = run_weights(residuals.run)
     spread, residual = None, residuals.residual
     if adaptive:
-        centre, half_width = centre_and_half_width(_cross_fitted(residuals, weight, root_seed))
+        centre, half_width = centre_and_half_width(_cross_fitted(residuals, root_seed))
         residual = (residual - centre) / half_width
-        everything = np.ones(weight.size, dtype=np.bool_)
-        spread = _fit_spread(residuals, everything, weight, root_seed)
-    levels, lower, upper = conformal_offsets(residual, residuals.lineage, weight)
-    return Intervals(
-        quantiles=ResidualQuantiles(
-            levels=tuple(levels.tolist()),
-            lower=tuple(lower.tolist()),
-            upper=tuple(upper.tolist()),
-        ),
-        spread=spread,
+        spread = _fit_spread(residuals, np.ones(residual.size, dtype=np.bool_), root_seed)
+    return Intervals(quantiles=_widest(residuals, residual), spread=spread)
+
+
+def _widest(residuals: Residuals, residual: FloatArray) -> ResidualQuantiles:
+    """Return the widest offsets of the parts, at the levels that all of them support."""
+    weight = residuals.weight
+    found = [
+        conformal_offsets(residual[rows], residuals.lineage[rows], weight[rows])
+        for rows in residuals.parts
+    ]
+    n_levels = min(levels.size for levels, _, _ in found)
+    lower = np.min([low[:n_levels] for _, low, _ in found], axis=0)
+    upper = np.max([high[:n_levels] for _, _, high in found], axis=0)
+    return ResidualQuantiles(
+        levels=tuple(found[0][0][:n_levels].tolist()),
+        lower=tuple(lower.tolist()),
+        upper=tuple(upper.tolist()),
     )
 
 
-def _cross_fitted(residuals: Residuals, weight: FloatArray, root_seed: int) -> FloatArray:
+def interval_ends(
+    intervals: Intervals, X: FloatArray, level: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return where intervals of a level begin and end beside the predictions of n rows.
+
+    Parameters
+    ----------
+    X
+        Features, shape ``(n, p)``, as in the residuals that the intervals come from.
+
+    Returns
+    -------
+    Lower and upper offsets from the predictions, on the scale of the residuals, ``(n,)`` each.
+    """
+    found = intervals.quantiles
+    offsets = np.array(found.levels), np.array(found.lower), np.array(found.upper)
+    lower, upper = offsets_at(level, offsets)
+    if intervals.spread is None:
+        return np.full(len(X), lower), np.full(len(X), upper)
+    centre, half_width = centre_and_half_width(intervals.spread.predict(X))
+    return centre + lower * half_width, centre + upper * half_width
+
+
+def _cross_fitted(residuals: Residuals, root_seed: int) -> FloatArray:
     """Return the quantiles of each row by a model of the other folds, shape ``(n, 2)``."""
-    quantiles = np.empty((weight.size, 2))
+    quantiles = np.empty((residuals.residual.size, 2))
     for number in np.unique(residuals.fold):
         test = residuals.fold == number
-        model = _fit_spread(residuals, ~test, weight, root_seed)
+        model = _fit_spread(residuals, ~test, root_seed)
         quantiles[test] = model.predict(residuals.X[test])
     return quantiles
 
 
-def _fit_spread(
-    residuals: Residuals, allowed: BoolArray, weight: FloatArray, root_seed: int
-) -> BaseEstimator:
-    rows = allowed & _whole_lineages(residuals.lineage, allowed, root_seed)
+def _fit_spread(residuals: Residuals, allowed: BoolArray, root_seed: int) -> BaseEstimator:
+    rows = np.zeros(allowed.size, dtype=np.bool_)
+    for part in residuals.parts:
+        rows |= part & allowed & _whole_lineages(residuals.lineage, part & allowed, root_seed)
     model = build_spread_regressor(estimator_seed(root_seed, Purpose.ESTIMATOR))
-    return fit_weighted(model, residuals.X[rows], residuals.residual[rows], weight[rows])
+    weight = residuals.weight[rows]
+    return fit_weighted(model, residuals.X[rows], residuals.residual[rows], weight)
 
 
 def _whole_lineages(lineage: Labels, allowed: BoolArray, root_seed: int) -> BoolArray:

@@ -83,7 +83,7 @@ def measured(
             {
                 **{reason: found[run] for reason, found in names.items()},
                 **{reason: flagged.ravel()[cells] for reason, flagged in block.flags.items()},
-                **outside_ranges(features, manifest),
+                **outside_ranges(features, manifest, predictor.ranges),
                 **far_from_training(features, predictor.novelty),
             },
             run.size,
@@ -98,18 +98,22 @@ def _features(block: Block, cells: IntArray, predictor: Predictor) -> tuple[Floa
     whether a run without that input shares their block.
     """
     names = predictor.manifest.features
-    known = known_inputs(block, cells, predictor)
+    unknown = {
+        name: ~here
+        for name, here in known_inputs(block, cells, predictor).items()
+        if not here.all()
+    }
     complete = np.ones(cells.size, dtype=np.bool_)
-    for name in known.keys() - may_lack(block):
-        complete &= known[name]
+    for name in unknown.keys() - may_lack(block):
+        complete &= ~unknown[name]
     groups = [group for group in predictor.groups if all(map(block.knows, group.requires))]
     with np.errstate(all="ignore"):
         computed = compute_features(block.trajectories, groups, names=names)
     for group in groups:
-        missing = ~np.logical_and.reduce(np.broadcast_arrays(*[known[n] for n in group.requires]))
-        if missing.any():
-            for name in computed.keys() & group.units.keys():
-                computed[name].ravel()[cells[np.broadcast_to(missing, cells.shape)]] = np.nan
+        for name in unknown.keys() & set(group.requires):
+            missing = cells[np.broadcast_to(unknown[name], cells.shape)]
+            for feature in computed.keys() & group.units.keys():
+                computed[feature].ravel()[missing] = np.nan
     return _gathered([computed.get(name) for name in names], cells), complete
 
 
@@ -129,11 +133,16 @@ def _gathered(columns: Sequence[FloatArray | None], cells: IntArray) -> FloatArr
 
 def known_inputs(block: Block, cells: IntArray, predictor: Predictor) -> dict[str, BoolArray]:
     """Return at which cells each input is known, ``(n,)``, or ``(1,)`` where all are alike."""
+    run = cells // block.trajectories.n_epochs
     known = {}
     for name in predictor.inputs:
-        found = block.available.get(name, np.array(block.knows(name)))
-        everywhere = np.broadcast_to(found, block.rows.shape).ravel()
-        known[name] = found.reshape(-1)[:1] if found.all() else everywhere[cells]
+        found = block.available.get(name)
+        if found is None:
+            known[name] = np.array([block.knows(name)])
+        elif found.all():
+            known[name] = np.array([True])
+        else:
+            known[name] = found[run, 0] if found.shape[1] == 1 else found.ravel()[cells]
     return known
 
 

@@ -2,7 +2,8 @@
 
 Where a curve's plateau begins is a matter of its shape and of the learning rates to come, the same
 for any network: the curve prior teaches it, and every real run is of a kind that the predictor has
-not seen. So what it is off by on simulated runs of networks makes the intervals of any run.
+not seen. So what it is off by on simulated runs of networks, and on other curves of the prior,
+makes the intervals of any run: they hold for the one and for the other.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import RegressorMixin
 from xgboost import XGBRegressor
 
 from epochs_left.config import PoolSettings
+from epochs_left.dynamics.targets import LATEST_PLATEAU
 from epochs_left.features import FEATURE_GROUPS
 from epochs_left.prediction.bundling import BundleFacts, bundle_of
+from epochs_left.prediction.intervals import Residuals, calibrated, interval_ends
 from epochs_left.prediction.pooling import (
     LANDMARK,
     PRIOR,
     Fitted,
     PoolExamples,
     fit_pooled,
-    intervals_of_real_runs,
     models_of,
     pooled_examples,
     predicted_rows,
@@ -38,6 +41,7 @@ from epochs_left.regressors._boosting import BOOSTING
 from epochs_left.schema import TargetKind, View
 from epochs_left.seeding import Purpose
 from epochs_left.statistics.folds import grouped_folds
+from epochs_left.statistics.scales import SCALES, interval_scale
 from epochs_left.storage.manifests import BundleManifest
 from epochs_left.trajectories import LOSS_INPUTS
 
@@ -52,11 +56,14 @@ def _median_trees(random_state: int) -> RegressorMixin:
 
 #: A plateau begins before the horizon: what is learnt is the share of the epochs ahead.
 SPEC = replace(REGRESSORS["xgboost"], scale="share_ahead", candidates=(), build=_median_trees)
+SCALE = interval_scale(SCALES[SPEC.scale])
 #: Feature groups beside those of the loss alone. Those with the learning rate itself are left out:
 #: the prior's says nothing of the pace.
 SCHEDULE_GROUPS = ("plateau_on_clock", "schedule_ahead", "schedule_kind")
 #: Training material, as tables of predictions name it.
 PRIOR_ALONE = "the curve prior alone"
+#: Level of the intervals that are made without a family.
+HELD_OUT_LEVEL = 0.9
 
 
 def plateau_examples(table: pa.Table, dictionary: Sequence[Mapping[str, Any]]) -> PoolExamples:
@@ -86,7 +93,7 @@ def fit_plateaus(
     data_sha256: Mapping[str, str],
     root_seed: int,
 ) -> tuple[pa.Table, BundleManifest, dict[str, bytes]]:
-    """Fit on the curve prior and measure on real runs.
+    """Fit on the curve prior and measure on real runs, and on other curves of the prior.
 
     Parameters
     ----------
@@ -95,14 +102,18 @@ def fit_plateaus(
 
     Returns
     -------
-    Predictions of the drawn rows of real runs and those at `LANDMARK`, as `pooling.out_of_fold`
-    has them, a fold being what the widths of intervals are cross-fitted by; manifest and files of
-    the bundle.
+    Predictions of the drawn rows, and of those at `pooling.LANDMARK`, by models that have not seen
+    their curve, as `pooling.out_of_fold` has them, with an interval of `HELD_OUT_LEVEL` around
+    those of real runs that no run of their family has made; manifest and files of the bundle.
     """
-    synthetic = pool.family == PRIOR
-    fitted = fit_pooled(pool, np.flatnonzero(synthetic), SPEC, root_seed)
-    predictions = _of_real_runs(pool, fitted, settings, root_seed)
-    intervals = intervals_of_real_runs(pool, predictions, PRIOR_ALONE, root_seed)
+    synthetic = np.flatnonzero(pool.family == PRIOR)
+    fitted = fit_pooled(pool, synthetic, SPEC, root_seed)
+    unseen = _unseen(pool, fitted, settings, root_seed)
+    intervals, parts = {}, []
+    for availability, rows in unseen.groupby("availability", sort=False):
+        residuals = _residuals(pool, rows, str(availability))
+        intervals[str(availability)] = calibrated(residuals, root_seed, adaptive=True)
+        parts.append(_held_out(pool, rows, str(availability), root_seed))
     manifest, files = bundle_of(
         SPEC,
         View.CAUSAL,
@@ -117,17 +128,69 @@ def fit_plateaus(
         ),
         root_seed,
     )
-    return predictions, manifest, files
+    return pa.Table.from_pandas(pd.concat(parts), preserve_index=False), manifest, files
 
 
-def _of_real_runs(
+def _unseen(
     pool: PoolExamples, fitted: Mapping[str, Fitted], settings: PoolSettings, root_seed: int
-) -> pa.Table:
+) -> pd.DataFrame:
+    """Return predictions of real runs by the models, and of the prior by those of other folds."""
     drawn = pool.examples.sampled | (pool.examples.elapsed == LANDMARK)
-    wanted = np.flatnonzero(drawn & (pool.family != PRIOR))
     seed = estimator_seed(root_seed, Purpose.FOLDS)
-    folds = grouped_folds(pool.examples.lineage[wanted], settings.folds, seed)
-    return pa.concat_tables(
-        predicted_rows(pool, wanted[rows], fitted, fold=number, material=PRIOR_ALONE)
-        for number, (_, rows) in enumerate(folds)
+    tables = []
+    for rows in (np.flatnonzero(pool.family != PRIOR), np.flatnonzero(pool.family == PRIOR)):
+        folds = grouped_folds(pool.examples.lineage[rows], settings.folds, seed)
+        for number, (train, test) in enumerate(folds):
+            models = fitted
+            if pool.family[rows[0]] == PRIOR:
+                models = fit_pooled(pool, rows[train], SPEC, root_seed)
+            asked = rows[test][drawn[rows[test]]]
+            tables.append(predicted_rows(pool, asked, models, fold=number, material=PRIOR_ALONE))
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
+
+
+def _residuals(pool: PoolExamples, rows: pd.DataFrame, availability: str) -> Residuals:
+    """Return the residuals of drawn rows, real and synthetic ones as parts.
+
+    A run without a plateau before `targets.LATEST_PLATEAU` of its horizon counts as one of which it
+    begins in the middle of the rest: who waits for a plateau does not know that there is none.
+    """
+    index = rows["row"].to_numpy()
+    end = (1 + LATEST_PLATEAU) / 2 * (pool.examples.elapsed + pool.ahead)[index]
+    late = end - pool.examples.elapsed[index]
+    remaining = np.where(rows["converged"], rows["remaining"], late)
+    known = rows["sampled"].to_numpy() & (remaining > 0)
+    index, rows, remaining = index[known], rows[known], remaining[known]
+    actual, predicted = (
+        SCALE.forward(epochs, pool.examples.elapsed[index], pool.ahead[index])
+        for epochs in (remaining, rows["predicted"].to_numpy())
     )
+    return Residuals(
+        X=pool.examples.inputs(availability)[index],
+        residual=actual - predicted,
+        lineage=rows["lineage_id"].to_numpy(str),
+        run=rows["run_id"].to_numpy(str),
+        fold=rows["fold"].to_numpy(),
+        part=(rows["family"] == PRIOR).to_numpy(),
+    )
+
+
+def _held_out(
+    pool: PoolExamples, rows: pd.DataFrame, availability: str, root_seed: int
+) -> pd.DataFrame:
+    """Return the rows with the bounds of intervals that the other families make."""
+    bounds = np.full((2, len(rows)), np.nan)
+    index = rows["row"].to_numpy()
+    for family in sorted(set(rows["family"]) - {PRIOR}):
+        own = (rows["family"] == family).to_numpy()
+        others = calibrated(_residuals(pool, rows[~own], availability), root_seed, adaptive=True)
+        X = pool.examples.inputs(availability)[index[own]]
+        offsets = interval_ends(others, X, HELD_OUT_LEVEL)
+        now, ahead = pool.examples.elapsed[index[own]], pool.ahead[index[own]]
+        predicted = rows["predicted"].to_numpy()[own]
+        value = SCALE.forward(predicted, now, ahead)
+        low, high = (SCALE.inverse(value + offset, now, ahead) for offset in offsets)
+        # As `Predictor.interval`: around the prediction at least.
+        bounds[:, own] = np.minimum(low, predicted), np.maximum(high, predicted)
+    return rows.assign(lower=bounds[0], upper=bounds[1])

@@ -256,7 +256,7 @@ def build_pooled_bundle(
         Hash of the data of each family.
     """
     fitted = fit_pooled(pool, np.arange(len(pool.keys)), SPEC, root_seed)
-    intervals = intervals_of_real_runs(pool, predictions, WITH_PRIOR, root_seed)
+    intervals = _intervals(pool, predictions, root_seed)
     real = pool.keys[pool.family != PRIOR]
     return bundle_of(
         SPEC,
@@ -301,12 +301,10 @@ def training_facts(
     }
 
 
-def intervals_of_real_runs(
-    pool: PoolExamples, predictions: pa.Table, material: str, root_seed: int
-) -> dict[str, Intervals]:
+def _intervals(pool: PoolExamples, predictions: pa.Table, root_seed: int) -> dict[str, Intervals]:
     """Return the intervals of each availability, from real runs alone."""
     frame = predictions.to_pandas()
-    known = (frame["material"] == material) & (frame["family"] != PRIOR)
+    known = (frame["material"] == WITH_PRIOR) & (frame["family"] != PRIOR)
     known &= frame["converged"] & frame["sampled"]
     found = {}
     for availability, part in frame[known].groupby("availability"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from sklearn.base import is_classifier
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.errors import DataError, ModelError
 from epochs_left.features import FEATURE_GROUPS, FeatureGroup
+from epochs_left.prediction.unlike import training_ranges
 from epochs_left.schema import View
 from epochs_left.statistics.conformal import centre_and_half_width, offsets_at
 from epochs_left.statistics.novelty import Novelty
-from epochs_left.statistics.scales import MAX_REMAINING, SCALES, Scale
+from epochs_left.statistics.scales import SCALES, Scale, interval_scale
 from epochs_left.storage.bundles import (
     CONVERGES,
     REFERENCE,
@@ -25,22 +27,20 @@ from epochs_left.storage.bundles import (
     estimator_stem,
     load_columns,
 )
-from epochs_left.storage.estimators import UBJSON, load_estimator
+from epochs_left.storage.estimators import load_estimator, row_values
 from epochs_left.storage.manifests import BundleManifest, ResidualQuantiles
 from epochs_left.trajectories import LOSS_INPUTS
 
-#: Intervals of rows unlike the training data are this many times as wide, on the log(1 + R) scale.
+#: Intervals of rows unlike the training data are this many times as wide, on their own scale.
 WIDENING = 2.0
-#: Rows that an estimator with matrix products is given at once.
-BLOCK_ROWS = 1024
 #: From features, shape ``(n, p)``, to values, shape ``(n,)``, of "spread" ``(n, 2)``.
 Predict = Callable[[FloatArray], FloatArray]
 #: By availability of the inputs.
 Predicts = Mapping[str, Predict]
 #: Interval offsets by availability of the inputs, in the half widths of the rows.
 Offsets = Mapping[str, tuple[float, float]]
-#: Where intervals lie beside the prediction, and in which unit their offsets count, on the
-#: log(1 + R) scale: centre and half width, each of shape ``(n,)``.
+#: Where intervals lie beside the prediction, and in which unit their offsets count, on the scale of
+#: intervals (`statistics.scales.interval_scale`): centre and half width, each of shape ``(n,)``.
 Spread = tuple[FloatArray, FloatArray]
 
 
@@ -95,10 +95,15 @@ class Predictor:
     novelty: Novelty | None
     offsets: Offsets
 
-    @property
+    @cached_property
     def inputs(self) -> frozenset[str]:
         """Names of the inputs that the feature groups ask for."""
         return frozenset(name for group in self.groups for name in group.requires)
+
+    @cached_property
+    def ranges(self) -> FloatArray:
+        """Ends of the features' training ranges, shape ``(2, p)``."""
+        return training_ranges(self.manifest)
 
     def require_param_count(self, n_params: int) -> None:
         """Raise DataError for a number of parameters that was not in training."""
@@ -144,7 +149,7 @@ class Predictor:
         value = self._answers(self.time, features, complete)
         remaining = self.scale.inverse(value, elapsed, ahead)
         spread = self.spread(features, complete)
-        lower, upper = self.interval(remaining, spread, complete, unlike)
+        lower, upper = self.interval(remaining, spread, complete, unlike, ahead)
         return Forecast(
             remaining=remaining,
             lower=lower,
@@ -176,7 +181,12 @@ class Predictor:
         return replace(self, offsets=_offsets_at(self.manifest, level))
 
     def interval(
-        self, remaining: FloatArray, spread: Spread, complete: BoolArray, unlike: BoolArray
+        self,
+        remaining: FloatArray,
+        spread: Spread,
+        complete: BoolArray,
+        unlike: BoolArray,
+        ahead: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Return the bounds of the interval around predictions, each of shape ``(n,)``.
 
@@ -186,19 +196,20 @@ class Predictor:
             Predicted epochs, shape ``(n,)``.
         spread
             From `spread`.
-        complete, unlike
+        complete, unlike, ahead
             As for `forecast`.
         """
+        scale, now = interval_scale(self.scale), np.zeros(len(remaining))
         widening = np.where(unlike, WIDENING, 1.0)
         all_inputs, loss_only = self.offsets["all"], self.offsets["loss_only"]
-        predicted, (centre, half_width) = np.log1p(remaining), spread
+        predicted, (centre, half_width) = scale.forward(remaining, now, ahead), spread
         down = centre + np.where(complete, all_inputs[0], loss_only[0]) * half_width
         up = centre + np.where(complete, all_inputs[1], loss_only[1]) * half_width
-        lower = np.expm1(np.maximum(predicted + down * widening, 0.0))
-        upper = np.expm1(np.minimum(predicted + up * widening, np.log1p(MAX_REMAINING)))
+        lower = scale.inverse(predicted + down * widening, now, ahead)
+        upper = scale.inverse(predicted + up * widening, now, ahead)
         # An interval may lie beside a biased model's prediction: widening never hurts coverage.
         lower, upper = np.minimum(lower, remaining), np.maximum(upper, remaining)
-        return lower, np.where(np.isinf(up), np.nan, upper)
+        return lower, upper if scale.bounded else np.where(np.isinf(up), np.nan, upper)
 
 
 def predictor_of(
@@ -328,42 +339,19 @@ def _estimator(bundle: Bundle, stem: str, n_features: int, jobs: int) -> Predict
         raise ModelError(
             f"{names[0]}: expected a {kind}, got {type(estimator).__name__}; fit the bundle again"
         )
-    if is_classifier(estimator):
-        return _row_by_row(extension, lambda X: estimator.predict_proba(X)[:, 1])
-    predict = _row_by_row(extension, estimator.predict)
+    predict = row_values(estimator)
     _require_width(names[0], stem, predict(np.full((1, n_features), np.nan, dtype=np.float32)))
     return predict
 
 
 def _require_width(name: str, stem: str, answer: FloatArray) -> None:
-    """Tell a regressor of two quantiles from one of the time left by its answer for a row."""
+    """Refuse an estimator that says another number of values of a row than its role does."""
     expected = (1, 2) if stem.startswith(SPREAD) else (1,)
     if answer.shape != expected:
         raise ModelError(
             f"{name}: expected {expected[-1]} value{'s' * (expected[-1] > 1)} a row, got "
             f"{answer.size}; fit the bundle again"
         )
-
-
-def _row_by_row(extension: str, predict: Predict) -> Predict:
-    """Return a function whose answer for a row does not depend on how many others there are.
-
-    Boosted trees are so by themselves. Matrix products round differently for different numbers of
-    rows, so other estimators get blocks of one shape, the last one filled up.
-    """
-    if extension == UBJSON:
-        return lambda features: np.asarray(predict(features), dtype=np.float64)
-
-    def in_equal_blocks(features: FloatArray) -> FloatArray:
-        n_rows = features.shape[0]
-        if n_rows == 0:
-            return np.empty(0)
-        filled = np.pad(features, ((0, -n_rows % BLOCK_ROWS), (0, 0)), constant_values=np.nan)
-        starts = range(0, n_rows, BLOCK_ROWS)
-        parts = [np.asarray(predict(filled[start : start + BLOCK_ROWS])) for start in starts]
-        return np.concatenate(parts)[:n_rows].astype(np.float64)
-
-    return in_equal_blocks
 
 
 def _novelty(bundle: Bundle) -> Novelty | None:

@@ -47,7 +47,7 @@ def unseen_names(
     found: dict[str, BoolArray] = {}
     for kind, known in manifest.vocabulary.items():
         codes = labels.get(kind, np.full(n_runs, -1))
-        for code in np.unique(codes[codes >= 0]):
+        for code in sorted(set(codes[codes >= 0].tolist())):
             if names[code] not in known:
                 found[f"{kind} {names[code]!r} not in training"] = codes == code
         if kind in manifest.must_state and (codes < 0).any():
@@ -60,18 +60,34 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def outside_ranges(features: FloatArray, manifest: BundleManifest) -> Mapping[str, BoolArray]:
-    """Return the rows with a feature outside its training range, shape ``(n,)``, by the reason.
+def training_ranges(manifest: BundleManifest) -> FloatArray:
+    """Return the smallest and the largest value of each feature in training, shape ``(2, p)``.
 
-    ``features`` has the manifest's columns, shape ``(n, p)``; a missing feature is not outside.
+    In float32, as features are; infinite for a feature that was never seen.
     """
     ends = [manifest.ranges.get(name, _ANYTHING) for name in manifest.features]
-    low, high = np.array(ends, dtype=np.float32).reshape(-1, 2).T
+    return np.array(ends, dtype=np.float32).reshape(-1, 2).T
+
+
+def outside_ranges(
+    features: FloatArray, manifest: BundleManifest, ranges: FloatArray
+) -> Mapping[str, BoolArray]:
+    """Return the rows with a feature outside its training range, shape ``(n,)``, by the reason.
+
+    Parameters
+    ----------
+    features
+        Columns in the manifest's order, shape ``(n, p)``; a missing feature is not outside.
+    ranges
+        `training_ranges` of the manifest, which takes longer than to look at a row.
+    """
+    low, high = ranges
     lowest = np.fmin.reduce(features, axis=0, initial=np.inf)
     highest = np.fmax.reduce(features, axis=0, initial=-np.inf)
     found = {}
     for column in np.flatnonzero((lowest < low) | (highest > high)):
-        name, (bottom, top), values = manifest.features[column], ends[column], features[:, column]
+        name, values = manifest.features[column], features[:, column]
+        bottom, top = manifest.ranges[name]
         if lowest[column] < low[column]:
             found[f"{name} below {bottom:.3g}"] = values < low[column]
         if highest[column] > high[column]:
@@ -108,6 +124,8 @@ def combined(flags: Mapping[str, BoolArray], n_rows: int) -> Unlike:
 def _distinct(table: BoolArray) -> tuple[IntArray, IntArray]:
     """Return a row of each pattern in a table, and the number of each row's pattern."""
     packed = np.packbits(table, axis=1)
+    if (packed == packed[0]).all():  # as of a single row
+        return np.zeros(1, dtype=np.int64), np.zeros(len(table), dtype=np.int64)
     spare = -packed.shape[1] % _WORD.itemsize
     words = np.pad(packed, ((0, 0), (0, spare))).view(_WORD)
     _, example, which = np.unique(words[:, 0], return_index=True, return_inverse=True)

@@ -61,4 +61,5 @@ def _write(
     plateaus = plateau_examples(table, dictionary)
     of_plateaus, manifest, files = fit_plateaus(plateaus, settings, hashes, root_seed)
     save_bundle(FOLDER / "plateau", manifest, files)
-    write_table(FOLDER / "out_of_fold.parquet", [predictions, of_plateaus])
+    both = pa.concat_tables([predictions, of_plateaus], promote_options="default")
+    write_table(FOLDER / "out_of_fold.parquet", [both])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -74,6 +75,11 @@ class Novelty:
             raise ValueError(f"a reference has 1 to {MAX_REFERENCE_ROWS} rows, got {n_rows}")
         return cls(_as_float32(matrix))
 
+    @cached_property
+    def _measured(self) -> BoolArray:
+        """Columns of which the reference has a value, shape ``(p,)``."""
+        return np.asarray(~np.isnan(self.reference).all(axis=0))
+
     def to_arrays(self) -> dict[str, FloatArray]:
         """Return what `from_arrays` needs: plain arrays, without objects."""
         return {"reference": self.reference}
@@ -110,7 +116,7 @@ class Novelty:
         return distances
 
     def _pattern_distance(self, rows: FloatArray, available: BoolArray) -> FloatArray:
-        columns = available & ~np.isnan(self.reference).all(axis=0)
+        columns = available & self._measured
         if not columns.any():
             return np.full(rows.shape[0], np.inf)
         key = columns.tobytes()

@@ -124,3 +124,12 @@ SCALES: Mapping[str, Scale] = {
         Scale("share_ahead", _log_odds, _from_log_odds, bounded=True),
     )
 }
+
+
+def interval_scale(scale: Scale) -> Scale:
+    """Return the scale on which intervals around a regressor's predictions are counted.
+
+    That of log(1 + R), on which residuals of any unit of time are alike; of what ends by a horizon
+    the regressor's own, on which both ends of an interval stay within it.
+    """
+    return scale if scale.bounded else SCALES["log"]

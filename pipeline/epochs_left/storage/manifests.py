@@ -18,9 +18,9 @@ MANIFEST = "manifest.json"
 class ResidualQuantiles:
     """Offsets of central prediction intervals, for a grid of levels.
 
-    Parallel tuples: on the log(1 + R) scale, the interval of level ``levels[i]`` runs from centre +
-    ``lower[i]`` half widths to centre + ``upper[i]``. Without a "spread" the centre is the
-    prediction and the half width 1.
+    Parallel tuples: on the scale of intervals (`statistics.scales.interval_scale`), that of level
+    ``levels[i]`` runs from centre + ``lower[i]`` half widths to centre + ``upper[i]``. Without a
+    "spread" the centre is the prediction and the half width 1.
     """
 
     levels: tuple[float, ...]
@@ -97,7 +97,7 @@ class BundleManifest:
     @property
     def of_plateaus(self) -> bool:
         """Whether it was trained on plateaus; else on losses to be reached."""
-        return "log_plateau_share" in self.features
+        return "log_plateau_share" in self.features and "log_gap_to_target" not in self.features
 
     def to_json(self) -> str:
         """Return the manifest as JSON; ValueError for NaN or infinite numbers."""

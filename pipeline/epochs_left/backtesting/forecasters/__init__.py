@@ -18,8 +18,9 @@ from epochs_left.prediction.answers import Status
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.registry import Registry
 
-#: The forecaster that is tried; every other one is a baseline.
-MODEL = "model"
+#: The forecasters that are tried: the bundle alone, and with finished runs of the same task. Every
+#: other one is a baseline.
+MODEL, MODEL_AND_SIBLINGS = TRIED = ("model", "model_and_siblings")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from epochs_left.backtesting.prefixes import Prefixes
 #: Fewer finished runs of other lineages tell neither how far off the model is nor how alike they
 #: are.
 MIN_SIBLINGS = 3
-#: Smallest spread of logarithms: that of one setting with another seed, 4 to 8 %, bounds it anyway.
+#: Smallest spread of logarithms: not even the same settings with another seed take equally long.
 _MIN_SPREAD = 0.02
 #: Makes a median absolute deviation a standard deviation, of normal numbers.
 _MAD_TO_SD = 1.4826
@@ -23,47 +23,79 @@ _MAD_TO_SD = 1.4826
 def model_and_siblings(prefixes: Prefixes, known: Known) -> Forecasts:
     """Return the model's answer, moved by its errors on finished runs of the task's other lineages.
 
-    Logarithms of two times are averaged, each weighted by its inverse variance among those runs:
-    the model's, less its median error at the same budget, and the median time of those runs. Runs
-    with too few such siblings keep the model's answer; so do interval and probability.
+    Two logarithms of the time of reaching are averaged, each weighted by its inverse variance among
+    those runs: the model's, less its median error on them at the same budget, and the median of
+    their times. How far off that is on them makes the interval, where they are enough for its
+    level. Runs with fewer than `MIN_SIBLINGS` such runs keep the model's answer.
     """
-    said = FORECASTERS[MODEL](prefixes, known)
-    cut = prefixes.cut
-    log_model = np.log(np.maximum(cut + said.remaining, 1.0))
-    log_time = np.log(np.maximum(known.siblings.time_of(prefixes.index), 1.0))
-    usable = np.isfinite(log_time) & np.isfinite(log_model) & (np.exp(log_time) > cut)
-    log_found = log_model.copy()
-    groups = zip(prefixes.task.tolist(), prefixes.lineage.tolist(), strict=True)
-    for task, lineage in set(groups):
-        others = usable & (prefixes.task == task) & (prefixes.lineage != lineage)
+    said, cut = FORECASTERS[MODEL](prefixes, known), prefixes.cut
+    time = known.siblings.time_of(prefixes.index)
+    log_time, log_model = (np.log(np.maximum(t, 1.0)) for t in (time, cut + said.remaining))
+    usable = np.isfinite(log_time) & np.isfinite(log_model) & (time > cut)
+    asked = np.isfinite(said.remaining) & (said.remaining > 0)
+    bounds = np.stack([said.remaining, said.lower, said.upper])
+    for task, lineage in set(zip(prefixes.task.tolist(), prefixes.lineage.tolist(), strict=True)):
+        of_task, of_lineage = prefixes.task == task, prefixes.lineage == lineage
+        others, own = usable & of_task & ~of_lineage, asked & of_task & of_lineage
         if others.sum() >= MIN_SIBLINGS:
-            own = (prefixes.task == task) & (prefixes.lineage == lineage)
-            log_found[own] = _Blend.of(log_time, log_model, others)(log_model[own])
-    moved = ~np.isnan(said.remaining) & (said.remaining > 0)
-    remaining = np.where(moved, np.maximum(np.exp(log_found) - cut, 0.0), said.remaining)
-    return replace(said, remaining=remaining)
+            blend = _Blend.of(log_time, log_model, others, known.level)
+            times = np.exp(blend(log_model[own])) - cut[own]
+            bounds[:, own] = np.where(np.isnan(times), bounds[:, own], np.maximum(times, 0.0))
+    remaining, lower, upper = bounds
+    return replace(
+        said,
+        remaining=remaining,
+        lower=np.minimum(lower, remaining),
+        upper=_above(upper, remaining),
+    )
+
+
+def _above(upper: FloatArray, remaining: FloatArray) -> FloatArray:
+    """Return upper ends that are not below the forecasts; NaN, for "not finite", stays."""
+    return np.where(np.isnan(upper), np.nan, np.maximum(upper, remaining))
 
 
 @dataclass(frozen=True)
 class _Blend:
-    """A weighted mean of the model's log time, corrected, and the siblings' median one."""
+    """A weighted mean of the model's log time, corrected, and the siblings' median one.
+
+    Attributes
+    ----------
+    error, median
+        Median error of the model on the siblings, and median of their log times.
+    weight
+        Of the model's.
+    offsets
+        Of the interval's ends from the forecast; NaN where the siblings support none.
+    """
 
     error: float
     median: float
     weight: float
+    offsets: tuple[float, float] = (np.nan, np.nan)
 
     @classmethod
-    def of(cls, log_time: FloatArray, log_model: FloatArray, others: BoolArray) -> _Blend:
+    def of(
+        cls, log_time: FloatArray, log_model: FloatArray, others: BoolArray, level: float
+    ) -> _Blend:
         """Learn from the runs of ``others``."""
-        errors, times = log_model[others] - log_time[others], log_time[others]
+        times = log_time[others]
+        errors = log_model[others] - times
         of_model, of_median = (_spread(values) for values in (errors, times))
         weight = of_median**2 / (of_median**2 + of_model**2)
-        return cls(float(np.median(errors)), float(np.median(times)), weight)
+        blend = cls(float(np.median(errors)), float(np.median(times)), weight)
+        residual = times - blend(log_model[others])[0]
+        # n values bound a further one with probability (n - 1) / (n + 1) at most.
+        if (times.size - 1) / (times.size + 1) < level:
+            return blend
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.quantile(residual, tails, method="weibull").tolist()
+        return replace(blend, offsets=(low, high))
 
     def __call__(self, log_model: FloatArray) -> FloatArray:
-        """Return log times, shape ``(n,)``."""
-        found: FloatArray = self.weight * (log_model - self.error)
-        return found + (1 - self.weight) * self.median
+        """Return log times, and the lower and upper end of their intervals, shape ``(3, n)``."""
+        found = self.weight * (log_model - self.error) + (1 - self.weight) * self.median
+        return np.stack([found, found + self.offsets[0], found + self.offsets[1]])
 
 
 def _spread(values: FloatArray) -> float:

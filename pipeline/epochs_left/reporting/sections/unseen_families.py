@@ -42,7 +42,7 @@ def unseen_families(results: Results) -> Sequence[Block]:
     ]
     return [
         text(
-            "The predictor of any target, trained on all families but one. Nothing is promised "
+            "The predictor of any threshold, trained on all families but one. Nothing is promised "
             "here: rows unlike the training data are flagged, answered from the loss curve alone, "
             "and get intervals twice as wide on the log scale as they would have in training: "
             "wider where a row is hard, as the other families have taught. “Seen” is what it says "
