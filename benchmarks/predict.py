@@ -4,7 +4,7 @@ A million rows, 10,000 runs of 100 epochs, with the loss alone and with settings
 Parquet and CSV; beside them the help, a first prediction, and a plain loop that predicts run by run
 with the same predictor.
 
-    python benchmarks/predict.py -m pooled/causal     # two minutes; --check exits 1 below the goals
+    python benchmarks/predict.py               # two minutes; --check exits 1 below the goals
 
 Rows a second are those of the whole process on the clock; where others use the machine too, the
 time of computing (user and system) says more, and both are printed. With --cpu the goals are held
@@ -120,7 +120,7 @@ def write(log: pa.Table, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("-m", "--model", default="pooled/causal", help="below ./models, or a path")
+    parser.add_argument("-m", "--model", default="pooled/threshold", help="below ./models, or a path")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--check", action="store_true", help="exit 1 below the goals")

@@ -68,6 +68,22 @@ def test_one_cycle_is_that_of_pytorch(horizon: int) -> None:
     np.testing.assert_allclose(SCHEDULES["one_cycle"](progress), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("horizon", [20, 60, 200])
+def test_trapezoid_is_constant_and_then_linear_in_pytorch(horizon: int) -> None:
+    stable = horizon * 4 // 5
+
+    def scheduler(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        parts = [
+            lr_scheduler.ConstantLR(optimizer, 1.0),
+            lr_scheduler.LinearLR(optimizer, 1.0, 0.0, horizon - stable),
+        ]
+        return lr_scheduler.SequentialLR(optimizer, parts, [stable])
+
+    expected = by_torch(scheduler, horizon)
+    factors = SCHEDULES["trapezoid"](np.arange(horizon) / horizon)
+    np.testing.assert_allclose(factors, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_base_rate_is_the_highest_and_none_is_negative(name: str) -> None:
     factors = SCHEDULES[name](np.linspace(0, 1, 1001))
@@ -77,7 +93,7 @@ def test_the_base_rate_is_the_highest_and_none_is_negative(name: str) -> None:
     assert factors.min() >= 0
 
 
-@pytest.mark.parametrize("name", ["constant", "cosine", "linear", "step"])
+@pytest.mark.parametrize("name", ["constant", "cosine", "linear", "step", "trapezoid"])
 def test_these_never_rise(name: str) -> None:
     assert np.all(np.diff(SCHEDULES[name](np.linspace(0, 1, 1001))) <= 0)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from epochs_left.live.eta import Eta
 from epochs_left.live.tracker import EtaTracker
 from epochs_left.prediction.predictor import Predictor, predictor_of
+from epochs_left.storage.bundle_choice import THRESHOLD
 from epochs_left.storage.bundles import load_bundle
 from epochs_left.storage.released import RELEASED
 
@@ -33,8 +34,8 @@ def of_plateaus(bundles_folder: Path) -> Predictor:
 
 @pytest.fixture(scope="session")
 def released() -> Predictor:
-    """The predictor of the package."""
-    return predictor_of(load_bundle(RELEASED), level=0.9, jobs=1)
+    """The package's predictor of thresholds."""
+    return predictor_of(load_bundle(RELEASED / THRESHOLD), level=0.9, jobs=1)
 
 
 @pytest.fixture(scope="session")

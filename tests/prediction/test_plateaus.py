@@ -23,7 +23,7 @@ from epochs_left.storage.manifests import BundleManifest
 
 SETTINGS = PoolSettings(families=("neuron", "mlp", PRIOR), runs_per_family=10, folds=2)
 #: More of each family than a predictor of thresholds would take.
-RUNS = {"neuron": 60, "mlp": 20, PRIOR: 150}
+RUNS = {"neuron": 48, "mlp": 48, PRIOR: 150}
 #: Epochs of a run's rows, the last two of which are landmarks.
 EPOCHS = np.array([3, 7, 15, 4, LANDMARK])
 SAMPLED = np.array([True, True, True, False, False])
@@ -189,14 +189,60 @@ def test_the_prior_changes_every_model(frame: pd.DataFrame, fit: Fit) -> None:
         assert changed.files[name] != fit.files[name]
 
 
-def test_every_drawn_row_of_a_real_run_is_predicted_once_and_none_of_the_prior(fit: Fit) -> None:
+def test_every_drawn_row_is_predicted_once(fit: Fit) -> None:
     keys = fit.pool.keys
-    asked = (keys["family"] != PRIOR) & (keys["sampled"] | (keys["epoch"] == LANDMARK))
+    asked = keys["sampled"] | (keys["epoch"] == LANDMARK)
     for availability in ("all", "loss_only"):
         part = fit.predictions[fit.predictions["availability"] == availability]
         assert sorted(part["row"]) == np.flatnonzero(asked).tolist()
         assert (part["run_id"].to_numpy() == keys["run_id"].to_numpy()[part["row"]]).all()
     assert set(fit.predictions["material"]) == {PRIOR_ALONE}
+
+
+def test_curves_of_the_prior_are_predicted_by_models_of_other_ones(frame: pd.DataFrame) -> None:
+    """A curve whose end is made up changes its own fold's training, never its own prediction."""
+    own = frame["lineage_id"] == f"{PRIOR}-l000"
+    changed = frame.assign(remaining=frame["remaining"].where(~own, 1.0))
+    before, after = (
+        each.predictions.loc[each.predictions["lineage_id"] == f"{PRIOR}-l000", "predicted"]
+        for each in map(Fit.of, (frame, changed))
+    )
+    assert len(before) > 0
+    np.testing.assert_array_equal(before, after)
+
+
+def test_the_bounds_of_a_family_come_from_the_others(frame: pd.DataFrame, fit: Fit) -> None:
+    """What it is off by itself changes nothing there, and something for every other family."""
+    own = frame["family"] == "mlp"
+    sooner = frame.assign(remaining=np.where(own, frame["remaining"] // 4, frame["remaining"]))
+    before, after = fit.predictions, Fit.of(sooner).predictions
+    for family in set(RUNS) - {PRIOR}:
+        rows = before["family"] == family
+        same = [np.array_equal(before.loc[rows, n], after.loc[rows, n]) for n in ("lower", "upper")]
+        assert all(same) == (family == "mlp")
+        assert before.loc[rows, ["lower", "upper"]].notna().all(axis=None)
+    assert before.loc[before["family"] == PRIOR, ["lower", "upper"]].isna().all(axis=None)
+    known = before.dropna(subset=["lower"])
+    assert (known["lower"] <= known["predicted"]).all()
+    assert (known["predicted"] <= known["upper"]).all()
+    assert (known["upper"] <= fit.pool.ahead[known["row"]]).all()
+
+
+def test_runs_without_a_plateau_in_time_make_the_intervals_later(frame: pd.DataFrame) -> None:
+    """They count as of one in the last tenth; left out, the intervals would know of none."""
+    late = frame["family"] != PRIOR
+    none = frame.assign(converged=frame["converged"] & ~(late & (frame.index // 16 % 2 == 0)))
+    all_in_time = none.assign(
+        converged=frame["converged"] | late,
+        remaining=frame["remaining"].fillna(1.0).where(late, frame["remaining"]),
+    )
+    offsets = [
+        dict(zip(found.levels, found.upper, strict=True))[0.9]
+        for found in (
+            Fit.of(each).manifest.residual_quantiles["all"] for each in (all_in_time, none)
+        )
+    ]
+    assert offsets[1] > offsets[0]
 
 
 def test_widths_are_cross_fitted_on_other_lineages(fit: Fit) -> None:
@@ -233,7 +279,7 @@ def test_a_horizon_farther_away_stretches_the_answer(frame: pd.DataFrame, fit: F
 
 def r2_of_odds(fit: Fit, availability: str) -> float:
     """Return how much of the variance of the truth, in log odds, the predictions explain."""
-    rows = fit.predictions[fit.predictions["converged"]]
+    rows = fit.predictions[fit.predictions["converged"] & (fit.predictions["family"] != PRIOR)]
     rows = rows[rows["availability"] == availability]
     ahead = fit.pool.ahead[rows["row"]]
     names = ("remaining", "predicted")
@@ -301,7 +347,8 @@ def test_the_bundle_knows_no_names_so_that_no_run_lacks_one(fit: Fit, predictor:
         predictor.forecast(X, elapsed, every, flags, fit.pool.ahead) for flags in (~every, every)
     )
     np.testing.assert_array_equal(like.remaining, unlike.remaining)
-    assert np.all(unlike.upper > like.upper)
+    assert np.all(unlike.upper >= like.upper)
+    assert np.mean(unlike.upper - unlike.lower > like.upper - like.lower) > 0.9
     named = replace(predictor, manifest=replace(fit.manifest, vocabulary={"optimizer": ("sgd",)}))
     by_loss = named.forecast(X, elapsed, every, every, fit.pool.ahead)
     assert not np.array_equal(by_loss.remaining, like.remaining)
@@ -316,6 +363,7 @@ def test_the_bundle_answers_as_its_table_says_and_wants_the_epochs_ahead(
         complete = every & (availability == "all")
         found = predictor.forecast(X, elapsed, complete, ~every, fit.pool.ahead)
         rows = fit.predictions[fit.predictions["availability"] == availability]
+        rows = rows[rows["family"] != PRIOR]  # the prior's are predicted by models of other folds
         np.testing.assert_array_equal(found.remaining[rows["row"]], rows["predicted"])
         assert found.p_converges is not None
         np.testing.assert_array_equal(found.p_converges[rows["row"]], rows["p_converges"])

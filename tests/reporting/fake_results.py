@@ -64,6 +64,7 @@ def fake_results(seed: int = 0, *, n_rows: int = 4000, n_plane: int = 121) -> di
         "survival.json": _survival(),
         "beats_baselines.json": _beaten(),
         "held_out_families.json": _held_out(),
+        "unseen_plateaus.json": _unseen_plateaus(),
         "importance.json": _importance(),
         "parameter_plane.parquet": _plane(rng, n_plane),
         "parameter_plane.json": {
@@ -319,6 +320,19 @@ def _held_out() -> list[dict[str, Any]]:
             "in_family": {"r2": r2 + 0.3, "coverage": 0.91},
         }
         for family, r2, coverage in (("neuron", 0.5, 0.79), ("mlp", 0.4, 0.97))
+    ]  # fmt: skip
+
+
+def _unseen_plateaus() -> list[dict[str, Any]]:
+    return [
+        {
+            "family": family, "availability": availability, "level": 0.9, "log_width": 1.4,
+            "r2": _around(0.4, 0.1), "median_relative_error": 0.25, "auc": _around(0.83, 0.03),
+            "coverage": _around(coverage, 0.03), "share_reached": 0.6, "n_rows": 900,
+            "n_runs": 120, "n_lineages": 40,
+        }
+        for family, coverage in (("neuron", 0.5), ("mlp", 0.92))
+        for availability in ("all", "loss_only")
     ]  # fmt: skip
 
 

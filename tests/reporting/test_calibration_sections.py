@@ -22,6 +22,12 @@ def _section(results: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [dict(block) for block in blocks]
 
 
+def _words(blocks: list[dict[str, Any]]) -> str:
+    return " ".join(
+        line for block in blocks if block["kind"] == "text" for line in block["paragraphs"]
+    )
+
+
 def _figure(blocks: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = (block for block in blocks if block["kind"] == "figure" and block["id"] == name)
     return found
@@ -127,9 +133,7 @@ def test_survival_says_why_it_has_nothing(results: dict[str, Any]) -> None:
 
 def test_parts_that_fail_are_named_with_their_side_and_width(results: dict[str, Any]) -> None:
     blocks = _section(results, "unseen_families")
-    words = " ".join(
-        line for block in blocks if block["kind"] == "text" for line in block["paragraphs"]
-    )
+    words = _words(blocks)
     assert "The intervals hold less than 85% of the truths of: neuron." in words
     assert "The weakest is neuron, epochs left 1 to 10: 69\u202f% held" in words
     assert "30\u202f% of the runs ended sooner and 1\u202f% later" in words
@@ -169,3 +173,16 @@ def test_ticks_of_epochs_are_epochs_and_leave_room() -> None:
     assert places[0] == epoch_position(0) == 0
     assert min(b - a for a, b in pairwise(places)) >= 0.09 * epoch_position(100)
     assert epoch_ticks([]) == []
+
+
+def test_families_whose_plateaus_are_covered_too_seldom_are_named(
+    results: dict[str, Any],
+) -> None:
+    words = _words(_section(results, "unseen_plateaus"))
+    assert "less than 85% of the truths of: neuron." in words
+    covered = [
+        {**entry, "coverage": {"estimate": 0.9, "lower": 0.8, "upper": 0.95}}
+        for entry in results["unseen_plateaus.json"]
+    ]
+    words = _words(_section({**results, "unseen_plateaus.json": covered}, "unseen_plateaus"))
+    assert "at least 85% in every family" in words

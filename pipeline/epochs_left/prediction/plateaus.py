@@ -21,6 +21,7 @@ from xgboost import XGBRegressor
 
 from epochs_left.config import PoolSettings
 from epochs_left.dynamics.targets import LATEST_PLATEAU
+from epochs_left.errors import DataError
 from epochs_left.features import FEATURE_GROUPS
 from epochs_left.prediction.bundling import BundleFacts, bundle_of
 from epochs_left.prediction.intervals import Residuals, calibrated, interval_ends
@@ -105,8 +106,15 @@ def fit_plateaus(
     Predictions of the drawn rows, and of those at `pooling.LANDMARK`, by models that have not seen
     their curve, as `pooling.out_of_fold` has them, with an interval of `HELD_OUT_LEVEL` around
     those of real runs that no run of their family has made; manifest and files of the bundle.
+
+    Raises
+    ------
+    DataError
+        Without curves of the prior.
     """
     synthetic = np.flatnonzero(pool.family == PRIOR)
+    if not synthetic.size:
+        raise DataError(f"expected curves of {PRIOR} with plateaus, got none; add it to `pool`")
     fitted = fit_pooled(pool, synthetic, SPEC, root_seed)
     unseen = _unseen(pool, fitted, settings, root_seed)
     intervals, parts = {}, []

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, Labels
 from epochs_left.config import PoolSettings
+from epochs_left.errors import DataError
 from epochs_left.parallel import Progress, no_progress, parallel_map
 from epochs_left.prediction.bundling import BundleFacts, Models, bundle_of
 from epochs_left.prediction.intervals import Intervals, Residuals, calibrated
@@ -200,7 +201,13 @@ class Fitted:
 def fit_pooled(
     pool: PoolExamples, rows: IntArray, spec: RegressorSpec, root_seed: int
 ) -> dict[str, Fitted]:
-    """Fit on some rows, once for each availability."""
+    """Fit on some rows, once for each availability.
+
+    Raises
+    ------
+    DataError
+        If all of them reached their target, or none: nothing can be learnt of "whether" then.
+    """
     examples, weight, whether_weight = pool.examples, pool.weight, pool.whether_weight
     seed, scale = estimator_seed(root_seed, Purpose.ESTIMATOR), SCALES[spec.scale]
     reached = rows[examples.converged[rows]]
@@ -208,6 +215,11 @@ def fit_pooled(
         examples.remaining[reached], examples.elapsed[reached], pool.ahead[reached]
     )
     label = examples.converged[rows].astype(np.int64)
+    if reached.size in {0, rows.size}:
+        raise DataError(
+            f"expected runs that reach their target and runs that do not, got {rows.size:,} rows "
+            f"of which {reached.size:,} do; simulate more runs"
+        )
     fitted = {}
     for availability in availabilities(examples.loss_only):
         X, time = examples.inputs(availability), spec.tuned(seed)
