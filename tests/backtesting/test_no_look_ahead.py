@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epochs_left.backtesting.forecasters import FORECASTERS, MODEL_AND_SIBLINGS
+from epochs_left.backtesting.forecasters import FORECASTERS, MODEL_AND_SIBLINGS, TRIED
 
 GOALS = [{"target": 0.05}, {"plateau": 0.05}]
 CUT = 10  # 25 % of the horizon of 40
@@ -42,6 +42,32 @@ def test_how_long_a_run_went_on_changes_no_forecast(
         after = backtest(log[(log.run_id != run) | (log.epoch <= last)], **goal)
         for name in FORECASTERS:
             np.testing.assert_array_equal(after.row(name, run), before.row(name, run), name)
+
+
+@pytest.mark.parametrize("last", [CUT + 1, 30])
+def test_nor_does_it_where_nobody_says_a_horizon(sweep: Any, backtest: Any, last: int) -> None:
+    """The length of a run is no horizon: it would tell when the run ends."""
+    log = sweep(4)
+    before = backtest(log, of_task_median=True)
+    assert "horizon" not in before.recorded.runs.rows.numbers
+    for run in ("run-00", "run-05"):
+        after = backtest(log[(log.run_id != run) | (log.epoch <= last)], of_task_median=True)
+        # what the model is off by on the others is read at budgets that this run's time moves
+        for name in set(FORECASTERS) - {MODEL_AND_SIBLINGS}:
+            np.testing.assert_array_equal(after.row(name, run), before.row(name, run), name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_bound_of_a_plateau_lies_beyond_the_horizon(
+    sweep: Any, backtest: Any, seed: int
+) -> None:
+    found = backtest(sweep(seed, n_runs=24), plateau=0.05)
+    for name in TRIED:
+        for field in ("remaining", "lower", "upper"):
+            epochs = getattr(found.of(name), field)
+            left = found.recorded.horizon - found.replay.cut
+            assert np.all((epochs <= left) | np.isnan(epochs))
+        assert np.isfinite(found.of(name).upper).any()
 
 
 def test_the_names_of_runs_change_no_forecast(sweep: Any, backtest: Any) -> None:

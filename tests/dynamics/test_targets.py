@@ -11,6 +11,7 @@ from epochs_left.dynamics.targets import (
     LATEST_PLATEAU,
     first_below,
     plateau_epoch,
+    plateau_time,
     record_epochs,
     threshold_reached_at,
 )
@@ -164,3 +165,26 @@ def test_first_below_is_the_first_of_all(seed: int) -> None:
 
 def test_equal_is_not_below() -> None:
     assert first_below(np.array([2.0, 1.0]), 1.0) is None
+
+
+@pytest.mark.parametrize("kind", CURVES)
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_looked_at_every_epoch_the_time_of_a_plateau_is_its_epoch(kind: str, share: float) -> None:
+    for seed in SEEDS:
+        metric = draw(kind, seed)
+        epoch = np.arange(metric.size, dtype=float)
+        for horizon in (np.nan, metric.size - 1):
+            assert plateau_time(metric, epoch, horizon, share) == plateau_epoch(metric, share)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_last_tenth_is_one_of_epochs_and_not_of_rows(seed: int) -> None:
+    """Many evaluations in the first half, few after it: most rows lie before the plateau."""
+    rate = np.random.default_rng(seed).uniform(0.055, 0.11)
+    epoch = np.concatenate([np.arange(50.0), np.arange(50.0, 101.0, 10.0)])
+    dense = plateau_epoch(np.exp(-rate * np.arange(101.0)), 0.01)
+    found = plateau_time(np.exp(-rate * epoch), epoch, 100.0, 0.01)
+    assert dense is not None
+    assert found is not None
+    assert dense <= found <= dense + 10
+    assert plateau_time(np.exp(-rate * epoch), epoch, 10 * 100.0, 0.01) == found

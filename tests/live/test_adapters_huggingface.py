@@ -18,7 +18,13 @@ from epochs_left.prediction.predictor import Predictor
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the framework
 known = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "known_losses.py")))
 EPOCHS = 6
-SETTINGS = {"lr": known.LR, "momentum": 0.0, "weight_decay": 0.0, "optimizer": "sgd"}
+SETTINGS = {
+    "lr": known.LR,
+    "lr_schedule": "constant",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "optimizer": "sgd",
+}
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +211,22 @@ def test_of_several_processes_the_first_predicts_and_all_do_what_it_says(
     assert offered == [first and decided]
     assert control.should_training_stop is decided
     assert len(eta.answers) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "stated"),
+    [
+        ({"lr_scheduler_type": "cosine"}, "cosine"),
+        ({"lr_scheduler_type": "linear"}, "linear"),
+        ({"lr_scheduler_type": "linear", "warmup_steps": 3}, None),
+        ({"lr_scheduler_type": "polynomial"}, None),
+    ],
+)
+def test_a_schedule_that_is_known_is_stated(
+    tmp_path: Path, options: dict[str, Any], stated: str | None
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    from epochs_left.live.adapters.huggingface import _settings
+
+    args = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to=[], **options)
+    assert _settings(args, None).get("lr_schedule") == stated

@@ -102,3 +102,34 @@ def test_another_model_is_refused() -> None:
     looks.look(stack(0))
     with pytest.raises(ValueError, match=r"expected 99 parameters in 4 tensors .* one tracker"):
         looks.look(stack(0, width=9))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_way_back_to_a_checkpoint_is_no_way(seed: int) -> None:
+    """What was taken back counts no longer, and the step across is not known."""
+    model, looks = stack(seed), Motion()
+    looks.look(model)
+    perturb(model)
+    kept = looks.look(model).path_length
+    for _ in range(3):
+        perturb(model)
+        looks.look(model)
+    looks.resume(kept)
+    looks = again(looks)
+    perturb(model)
+    across = looks.look(model)
+    assert np.isnan(across.update_norm)
+    assert across.path_length == kept
+    before = flat(model)
+    perturb(model)
+    after = looks.look(model)
+    step = np.linalg.norm(flat(model) - before)
+    assert after.update_norm == pytest.approx(step, rel=1e-5)
+    assert after.path_length == pytest.approx(kept + step, rel=1e-5)
+
+
+def again(looks: Motion) -> Motion:
+    """Return the same after it was written and read."""
+    fresh = Motion()
+    fresh.restore(json.loads(json.dumps(looks.state())))
+    return fresh

@@ -8,7 +8,7 @@ import numpy as np
 
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.backtesting.recorded import Recorded
-from epochs_left.dynamics.targets import plateau_epoch
+from epochs_left.dynamics.targets import plateau_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def truth(recorded: Recorded) -> Truth:
     """Return what became of each run.
 
     A target is reached at the first loss at or below it; a plateau begins at
-    `dynamics.targets.plateau_epoch` of the whole curve from the first row to the horizon, in the
+    `dynamics.targets.plateau_time` of the whole curve from the first row to the horizon, in the
     log's own epochs. Rows beyond a horizon do not count. A run lasted its horizon if the next row,
     at the usual distance, would be there or beyond; without a horizon, where its log ends.
     """
@@ -68,7 +68,7 @@ def truth(recorded: Recorded) -> Truth:
         if recorded.plateau is None:
             time[run] = _reached_at(loss, epoch_seen, recorded.target[run])
         elif lasted[run] and np.isinf(bad):
-            time[run] = _plateau_at(loss, epoch_seen, recorded.plateau)
+            time[run] = _plateau_at(loss, epoch_seen, horizon, recorded.plateau)
         time[run] = time[run] if time[run] < bad else np.nan
         diverged_at[run] = bad if np.isnan(time[run]) else np.inf
     known = lasted | ~np.isnan(time) | np.isfinite(diverged_at)
@@ -85,6 +85,6 @@ def _reached_at(loss: FloatArray, epoch: FloatArray, target: float) -> float:
     return float(epoch[hit[0]]) if hit.size else np.nan
 
 
-def _plateau_at(loss: FloatArray, epoch: FloatArray, share: float) -> float:
-    row = plateau_epoch(loss, share) if loss.size else None
-    return np.nan if row is None else float(epoch[row])
+def _plateau_at(loss: FloatArray, epoch: FloatArray, horizon: float, share: float) -> float:
+    time = plateau_time(loss, epoch, horizon, share) if loss.size else None
+    return np.nan if time is None else time

@@ -37,12 +37,39 @@ def plateau_epoch(metric: FloatArray, share: float) -> int | None:
     share
         p, in (0, 1).
     """
+    row = _plateau_row(metric, share)
+    return row if row <= LATEST_PLATEAU * (metric.size - 1) else None
+
+
+def plateau_time(
+    metric: FloatArray, epoch: FloatArray, horizon: float, share: float
+) -> float | None:
+    """Return the same of a curve that was looked at now and then, in its own epochs.
+
+    Parameters
+    ----------
+    metric
+        A metric that falls, at some epochs up to the horizon, shape ``(n,)``, n at least 1, finite.
+    epoch
+        Those epochs, ascending, shape ``(n,)``.
+    horizon
+        The epoch that the curve was meant to last to; NaN: the last of them.
+    share
+        p, in (0, 1).
+    """
+    row = _plateau_row(metric, share)
+    end = float(epoch[-1]) if np.isnan(horizon) else horizon
+    begins = float(epoch[row]) if row < epoch.size else np.inf
+    return begins if begins <= LATEST_PLATEAU * end else None
+
+
+def _plateau_row(metric: FloatArray, share: float) -> int:
+    """Return the first row from which the smoothed metric stays within the share; n if none."""
     smooth = metric.copy()
     smooth[1:-1] = median_filter(metric, size=3)[1:-1]
     least = smooth.min()
     above = np.flatnonzero(smooth > least + share * (smooth[0] - least))
-    epoch = int(above[-1]) + 1 if above.size else 0
-    return epoch if epoch <= LATEST_PLATEAU * (metric.size - 1) else None
+    return int(above[-1]) + 1 if above.size else 0
 
 
 def threshold_reached_at(loss: FloatArray, epoch: int, position: float) -> float:

@@ -121,7 +121,8 @@ class GrowingLog:
         try:
             return resolve(tuple(self._columns), self._choice)
         except DataError:
-            if self._is_json and not last and self._held.count(b"\n") < _PATIENCE:
+            missing = self._reader is None  # a column may come with a later line
+            if missing and self._is_json and not last and self._held.count(b"\n") < _PATIENCE:
                 return None
             raise
 

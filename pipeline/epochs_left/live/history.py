@@ -77,6 +77,11 @@ class History:
             for column in self._columns():
                 del column[-2::-2]  # the latest stays
 
+    def last(self, name: str) -> float:
+        """Return a measure at the latest evaluation; NaN without one, or where it was not taken."""
+        column = self.values[name]
+        return column[-1] if column else np.nan
+
     def rewind(self, epoch: float) -> None:
         """Forget the evaluations at ``epoch`` and later."""
         end = bisect_left(self.time, epoch)

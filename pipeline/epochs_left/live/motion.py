@@ -30,7 +30,7 @@ class Moved:
     Attributes
     ----------
     update_norm
-        L2 distance from the look before; 0 at the first one.
+        L2 distance from the look before; 0 at the first one, NaN where that was taken back.
     path_length
         Sum of the update norms.
     distance_from_init
@@ -76,9 +76,11 @@ class Motion:
         """
         now = self._snapshot(model)
         start = now if self._start is None else self._start
-        last = now if self._last is None else self._last
-        update = self._norm(now - last)
-        self._start, self._last, self._path = start, now, self._path + update
+        update = 0.0 if self._start is None else np.nan
+        if self._last is not None:
+            update = self._norm(now - self._last)
+        self._start, self._last = start, now
+        self._path += np.nan_to_num(update)
         return Moved(
             update_norm=update,
             path_length=self._path,
@@ -87,6 +89,13 @@ class Motion:
             n_params=self.n_params,
         )
 
+    def resume(self, path_length: float) -> None:
+        """Take back the looks since the path was ``path_length`` long, NaN for all of them.
+
+        How far the next look is from the one before it is not known then: nobody kept that.
+        """
+        self._last, self._path = None, 0.0 if np.isnan(path_length) else path_length
+
     @property
     def n_params(self) -> int:
         """Parameters of the model, 0 before the first look."""
@@ -94,10 +103,13 @@ class Motion:
 
     def state(self) -> dict[str, Any] | None:
         """Return everything for JSON, snapshots in base 64; None before the first look."""
-        if self._start is None or self._last is None:
+        if self._start is None:
             return None
         snapshots = {"start": self._start, "last": self._last}
-        texts = {name: base64.b64encode(s.tobytes()).decode() for name, s in snapshots.items()}
+        texts = {
+            name: None if snapshot is None else base64.b64encode(snapshot.tobytes()).decode()
+            for name, snapshot in snapshots.items()
+        }
         return {"sizes": self._sizes, "path_length": self._path, **texts}
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
@@ -105,13 +117,12 @@ class Motion:
         if state is None:
             return
         self._sizes, self._path = list(map(int, state["sizes"])), float(state["path_length"])
-        start, last = (
-            np.frombuffer(base64.b64decode(state[name]), dtype=np.float32)
-            for name in ("start", "last")
-        )
-        if {start.size, last.size} != {min(sum(self._sizes), MAX_PARAMS)}:
+        texts = [state["start"], *([] if state["last"] is None else [state["last"]])]
+        snapshots = [np.frombuffer(base64.b64decode(text), dtype=np.float32) for text in texts]
+        if {snapshot.size for snapshot in snapshots} != {min(sum(self._sizes), MAX_PARAMS)}:
             raise ValueError("snapshots of another length than the model")
-        self._start, self._last = start, last
+        self._start = snapshots[0]
+        self._last = snapshots[1] if len(snapshots) > 1 else None
 
     def _snapshot(self, model: Model) -> FloatArray:
         if not callable(getattr(model, "parameters", None)):

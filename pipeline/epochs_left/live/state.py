@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from epochs_left.live.history import COLUMNS, MAX_KEPT, History
@@ -14,7 +15,8 @@ from epochs_left.live.pace import Pace
 
 VERSION = 1
 _KEYS = frozenset({"version", "asked", "time", "values", "pace", "motion", "epoch", "settled"})
-_ANSWER = ("epochs_remaining", "lower", "upper", "p_converges", "status", "reason")
+_TEXTS = ("status", "reason")
+_ANSWER = ("epochs_remaining", "lower", "upper", "p_converges", *_TEXTS)
 Settled = tuple[float, dict[str, Any]]
 
 
@@ -85,27 +87,49 @@ def _refuse_other(found: Any, asked: Mapping[str, Any]) -> None:
 
 
 def _read(state: Mapping[str, Any], history: History) -> TrackerState:
-    time = [float(epoch) for epoch in state["time"]]
-    columns = {name: array("d", map(float, state["values"][name])) for name in COLUMNS}
+    time = [float(epoch) for epoch in _listed(state["time"])]
+    columns = {name: array("d", map(float, _listed(state["values"][name]))) for name in COLUMNS}
     if any(len(column) != len(time) for column in columns.values()) or len(time) > MAX_KEPT:
         raise ValueError("columns of unequal length")
     if not all(math.isfinite(t) and t >= 0 for t in time) or sorted(set(time)) != time:
         raise ValueError("epochs that do not rise")
+    epoch = None if state["epoch"] is None else float(state["epoch"])
+    pace = [float(seconds) for seconds in _listed(state["pace"])]
+    latest = time[-1] if time else 0.0
+    is_odd = bool(time) if epoch is None else not latest <= epoch < math.inf
+    if is_odd:
+        raise ValueError("an epoch before the last evaluation, or none")
+    if not all(0 <= seconds < math.inf for seconds in pace):
+        raise ValueError("times that run backwards")
     history.time, history.values = array("d", time), columns
     motion = Motion()
     motion.restore(state["motion"])
     if motion.n_params:
         history.set("n_params", float(motion.n_params))
-    settled, epoch = state["settled"], state["epoch"]
+    settled = state["settled"]
     return TrackerState(
         history=history,
-        pace=Pace([float(seconds) for seconds in state["pace"]]),
+        pace=Pace(pace),
         motion=motion,
-        epoch=None if epoch is None else float(epoch),
-        settled=None
-        if settled is None
-        else (float(settled["epoch"]), {name: settled["answer"][name] for name in _ANSWER}),
+        epoch=epoch,
+        settled=None if settled is None else (float(settled["epoch"]), _answer(settled["answer"])),
     )
+
+
+def _answer(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer: numbers or None, and texts."""
+    answer = {name: found[name] for name in _ANSWER}
+    for name, value in answer.items():
+        kinds = (str,) if name in _TEXTS else (float, int, NoneType)
+        if not isinstance(value, kinds):
+            raise ValueError(f"{name} of an answer is {value!r}")
+    return answer
+
+
+def _listed(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise ValueError(f"expected a list, got {values!r}")
+    return values
 
 
 def _written(value: float) -> float | str:

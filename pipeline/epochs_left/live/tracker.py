@@ -249,6 +249,7 @@ class EtaTracker:
         """Forget what came at ``epoch`` or later."""
         if self._epoch is not None and epoch <= self._epoch:
             self._history.rewind(epoch)
+            self._motion.resume(self._history.last("path_length"))
             self._pace.pause()
             if self._settled is not None and self._settled[0] >= epoch:
                 self._settled = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
+from epochs_left.dynamics.schedules import SCHEDULES
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.assemble import blocks
 from epochs_left.prediction.histories import (
@@ -215,9 +217,8 @@ def _without_model(past: Histories, aim: Aim) -> _Draft:
 
 def known_spelling(names: Sequence[str], predictor: Predictor) -> list[str]:
     """Return names in the spelling of the training data where only the case differs."""
-    known = {
-        name.lower(): name for names in predictor.manifest.vocabulary.values() for name in names
-    }
+    vocabulary = [*SCHEDULES, *chain.from_iterable(predictor.manifest.vocabulary.values())]
+    known = {name.lower(): name for name in vocabulary}
     return [known.get(name.strip().lower(), name) for name in names]
 
 

@@ -49,7 +49,7 @@ _FORECAST_NEEDS = frozenset(
     {"architecture", "batch_size", "horizon", "lr", "momentum", "n_examples", "optimizer"}
 )
 #: Settings that feature groups take to be constant.
-CONSTANT_SETTINGS = ("lr", "momentum", "batch_size")
+CONSTANT_SETTINGS = ("lr", "momentum", "batch_size", "horizon")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +145,9 @@ def _block(
     settings = _settings(taken, first, unit, aim)
     labels = {name: codes[first] for name, codes in taken.labels.items()}
     named = np.array([*label_names, ""], dtype=object)
+    if "lr_schedule" in labels:  # of another one nothing is known, as if it were not stated
+        of_plan = np.isin(named[labels["lr_schedule"]], list(SCHEDULES))
+        labels["lr_schedule"] = np.where(of_plan, labels["lr_schedule"], UNNAMED)
     has_theory = aim.target is not None and FORECAST_INPUTS.keys() & set(inputs)
     if taken.params is not None and has_theory:
         of_run = settings | {name: named[codes][:, None] for name, codes in labels.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
-from epochs_left.dynamics.targets import plateau_epoch
+from epochs_left.dynamics.targets import plateau_time
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.runs import Runs
 
@@ -101,8 +101,9 @@ def _has_plateau(runs: Runs, run: int, horizon: float, aim: Aim) -> bool:
     assert aim.plateau is not None
     start = runs.starts[run]
     rows = runs.rows.take(slice(start, start + runs.lengths[run]))
-    seen = rows.loss[rows.measured & (rows.epoch <= horizon)]
-    return seen.size > 0 and plateau_epoch(seen, aim.plateau) is not None
+    seen = rows.take(rows.measured & (rows.epoch <= horizon))
+    epoch = seen.epoch.astype(np.float64)
+    return len(seen) > 0 and plateau_time(seen.loss, epoch, horizon, aim.plateau) is not None
 
 
 def rows_to_answer(runs: Runs, at: At) -> IntArray:

@@ -82,7 +82,7 @@ class Intervals:
     Attributes
     ----------
     quantiles
-        Offsets by level, on the log(1 + R) scale or, with ``spread``, in its half widths.
+        Offsets by level, on the scale of the residuals or, with ``spread``, in its half widths.
     spread
         From features to two quantiles of the residual, shape ``(n, 2)``; None: the same interval
         for every row.

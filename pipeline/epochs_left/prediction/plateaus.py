@@ -3,7 +3,8 @@
 Where a curve's plateau begins is a matter of its shape and of the learning rates to come, the same
 for any network: the curve prior teaches it, and every real run is of a kind that the predictor has
 not seen. So what it is off by on simulated runs of networks, and on other curves of the prior,
-makes the intervals of any run: they hold for the one and for the other.
+makes the intervals of any run: they hold for the one and for the other. What a row is compared with
+to tell whether it is like the data, ranges and reference, is both, as the intervals are.
 """
 
 from __future__ import annotations
@@ -110,11 +111,12 @@ def fit_plateaus(
     Raises
     ------
     DataError
-        Without curves of the prior.
+        Without curves of the prior, or without real runs.
     """
     synthetic = np.flatnonzero(pool.family == PRIOR)
-    if not synthetic.size:
-        raise DataError(f"expected curves of {PRIOR} with plateaus, got none; add it to `pool`")
+    if synthetic.size in {0, len(pool.keys)}:
+        missing = PRIOR if not synthetic.size else "a family of real runs"
+        raise DataError(f"expected plateaus of {missing}, got none; add it to `pool`")
     fitted = fit_pooled(pool, synthetic, SPEC, root_seed)
     unseen = _unseen(pool, fitted, settings, root_seed)
     intervals, parts = {}, []

@@ -32,8 +32,8 @@ from epochs_left.arrays import FloatArray, Labels
 #: Levels at which offsets are kept: percents, and the two that people ask for above .99.
 LEVELS: tuple[float, ...] = (*(percent / 100 for percent in range(1, 100)), 0.995, 0.999)
 
-#: Half widths are at least this, on the log(1 + R) scale: quantile regression may call some rows
-#: certain, and no run ends within less than 1 % of a prediction because of that.
+#: Half widths are at least this: quantile regression may call some rows certain. On the log(1 + R)
+#: scale it is 1 % of a prediction, in log odds at most a quarter percent of the epochs ahead.
 MIN_HALF_WIDTH = 0.01
 
 Offsets = tuple[FloatArray, FloatArray, FloatArray]
@@ -53,7 +53,7 @@ def conformal_offsets(
     Parameters
     ----------
     residual
-        Actual minus out-of-fold prediction on the log(1 + R) scale, shape ``(n,)``.
+        Actual minus out-of-fold prediction on the scale of intervals, shape ``(n,)``.
     group
         Lineage of each row, shape ``(n,)``.
     weight

@@ -41,18 +41,12 @@ def model_and_siblings(prefixes: Prefixes, known: Known) -> Forecasts:
             blend = _Blend.of(log_time, log_model, others, known.level)
             times = np.exp(blend(log_model[own])) - cut[own]
             bounds[:, own] = np.where(np.isnan(times), bounds[:, own], np.maximum(times, 0.0))
+    if prefixes.plateau is not None:  # it begins by the horizon, or there is none
+        bounds = np.minimum(bounds, np.maximum(prefixes.horizon - cut, 0.0))
     remaining, lower, upper = bounds
-    return replace(
-        said,
-        remaining=remaining,
-        lower=np.minimum(lower, remaining),
-        upper=_above(upper, remaining),
-    )
-
-
-def _above(upper: FloatArray, remaining: FloatArray) -> FloatArray:
-    """Return upper ends that are not below the forecasts; NaN, for "not finite", stays."""
-    return np.where(np.isnan(upper), np.nan, np.maximum(upper, remaining))
+    # An upper end of NaN, for "not finite", stays.
+    lower, upper = np.minimum(lower, remaining), np.maximum(upper, remaining)
+    return replace(said, remaining=remaining, lower=lower, upper=upper)
 
 
 @dataclass(frozen=True)

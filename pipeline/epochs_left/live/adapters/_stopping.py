@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from epochs_left.live.eta import Eta, shown_count
 
-_NEVER = re.compile(r"never converges at (\d*\.\d+)")
-_LONGER = re.compile(r"takes longer than (\d+(?:\.\d+)?) epochs at (\d*\.\d+)")
+_NEVER = re.compile(r"never converges at ([0-9]*\.[0-9]+)")
+_LONGER = re.compile(r"takes longer than ([0-9]+(?:\.[0-9]+)?) epochs? at ([0-9]*\.[0-9]+)")
 _FORMS = '"never converges at P" or "takes longer than N epochs at P"'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from epochs_left.dynamics.schedules import SCHEDULES
 from epochs_left.live.adapters._frameworks import framework
 from epochs_left.live.adapters._optimizers import torch_settings
 from epochs_left.live.adapters._tracked_run import OnEta, TrackedRun
@@ -164,7 +165,15 @@ def _horizon(state: Any) -> float | None:
 def _settings(args: Any, optimizer: Any) -> dict[str, float | str]:
     stated = {} if optimizer is None else torch_settings(optimizer)
     per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return {**stated, "batch_size": float(per_step)}
+    return {**stated, **_schedule(args), "batch_size": float(per_step)}
+
+
+def _schedule(args: Any) -> dict[str, str]:
+    """Return the schedule, where it is one that is known; none of those warms up."""
+    kind = getattr(args, "lr_scheduler_type", None)
+    name = str(getattr(kind, "value", kind))
+    warms_up = any(getattr(args, name, None) for name in ("warmup_steps", "warmup_ratio"))
+    return {"lr_schedule": name} if name in SCHEDULES and not warms_up else {}
 
 
 def _agreed(stop: bool, args: Any) -> bool:
