@@ -41,6 +41,9 @@ ASKED = {
         "architecture": "resnet8-w4-bn", "lr_schedule": "cosine",
     },
     "a plateau": {"plateau": 0.01, "horizon": 10_000},
+    "a plateau and a schedule": {
+        "plateau": 0.01, "horizon": 10_000, "lr": 0.1, "lr_schedule": "cosine",
+    },
 }  # fmt: skip
 
 

@@ -120,7 +120,8 @@ def write(log: pa.Table, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("-m", "--model", default="pooled/threshold", help="below ./models, or a path")
+    named = "below ./models, or a path"
+    parser.add_argument("-m", "--model", default="pooled/threshold", help=named)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--check", action="store_true", help="exit 1 below the goals")

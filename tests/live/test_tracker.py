@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from epochs_left.errors import ModelError
 from epochs_left.live.eta import Eta
 from epochs_left.live.history import MAX_EXACT, MAX_KEPT
+from epochs_left.live.state import _ANSWER
 from epochs_left.live.tracker import EtaTracker
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import answers, last_answer
@@ -232,6 +233,14 @@ def test_a_state_of_another_tracker_is_refused(curve: Draw, small: Predictor) ->
         {**state, "motion": {"sizes": [3]}},
         {**state, "settled": {"epoch": 1}},
         {**state, "pace": "fast"},
+        {**state, "pace": "12"},
+        {**state, "pace": [-3.0]},
+        {**state, "pace": [float("nan")]},
+        {**state, "epoch": None},
+        {**state, "epoch": 0.5},
+        {**state, "epoch": float("nan")},
+        {**state, "values": {**state["values"], "loss": "1"}},
+        {**state, "settled": {"epoch": 1, "answer": dict.fromkeys(_ANSWER, "soon")}},
         [],
     ):
         with pytest.raises(ValueError, match="state"):

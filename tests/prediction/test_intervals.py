@@ -87,18 +87,18 @@ def test_constant_intervals_cover_all_rows_but_not_the_hard_ones(seed: int) -> N
 def test_offsets_come_from_quantiles_that_have_not_seen_the_lineage() -> None:
     """Against the obvious loop, and against quantiles that have seen every row."""
     known = draw(0, n_lineages=40)
-    weight = run_weights(known.run)
+    weight = known.weight
     everything = np.ones(weight.size, dtype=np.bool_)
     quantiles = np.empty((weight.size, 2))
     for fold in range(FOLDS):
         test = known.fold == fold
-        model = intervals._fit_spread(known, ~test, weight, 0)
+        model = intervals._fit_spread(known, ~test, 0)
         quantiles[test] = model.predict(known.X[test])
     centre, half_width = centre_and_half_width(quantiles)
     expected = conformal_offsets((known.residual - centre) / half_width, known.lineage, weight)
     found = calibrated(known, 0, adaptive=True).quantiles
     np.testing.assert_array_equal(found.upper, expected[2])
-    seen = intervals._fit_spread(known, everything, weight, 0).predict(known.X)
+    seen = intervals._fit_spread(known, everything, 0).predict(known.X)
     centre, half_width = centre_and_half_width(seen)
     leaking = conformal_offsets((known.residual - centre) / half_width, known.lineage, weight)
     level = list(found.levels).index(LEVEL)
@@ -108,6 +108,7 @@ def test_offsets_come_from_quantiles_that_have_not_seen_the_lineage() -> None:
 def test_the_order_of_the_rows_does_not_matter() -> None:
     known = draw(1, n_lineages=60)
     order = np.random.default_rng(0).permutation(known.run.size)
+    known = replace(known, part=known.lineage % 2 == 0)
     shuffled = Residuals(**{name: values[order] for name, values in vars(known).items()})
     first, second = (calibrated(rows, 0, adaptive=True) for rows in (known, shuffled))
     np.testing.assert_allclose(first.quantiles.upper, second.quantiles.upper, rtol=1e-3)
@@ -245,3 +246,54 @@ def test_long_runs_do_not_speak_for_short_ones_where_their_spread_is_learnt(
     assert by_row is not None
     one, other = (np.ptp(model.predict(residuals.X[:1])) for model in (spread, by_row))
     assert one < 0.8 * other
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_intervals_hold_in_every_part_however_small_it_is(seed: int, adaptive: bool) -> None:
+    """A part of a tenth of the rows that is off by twice as much as its features say."""
+    drawn = draw(seed)
+    hard = drawn.lineage % 10 == 0
+    mixed = replace(drawn, residual=np.where(hard, 2 * drawn.residual, drawn.residual), part=hard)
+    found = calibrated(mixed, 0, adaptive=adaptive)
+    low, high = bounds(found, mixed.X)
+    inside = (low <= mixed.residual) & (mixed.residual <= high)
+    for rows in mixed.parts:
+        assert inside[rows].mean() > LEVEL - 0.03
+    # without parts the small one is not seen, and no interval is wider than it has to be
+    narrow = bounds(calibrated(replace(mixed, part=None), 0, adaptive=adaptive), mixed.X)
+    assert np.mean(high - low) > np.mean(narrow[1] - narrow[0])
+
+
+def test_offsets_of_parts_are_the_widest_of_theirs() -> None:
+    drawn = draw(1)
+    hard = drawn.lineage % 3 == 0
+    mixed = replace(drawn, residual=np.where(hard, drawn.residual + 1, drawn.residual), part=hard)
+    found = calibrated(mixed, 0, adaptive=False).quantiles
+    alone = [
+        calibrated(
+            Residuals(
+                X=mixed.X[rows],
+                residual=mixed.residual[rows],
+                lineage=mixed.lineage[rows],
+                run=mixed.run[rows],
+                fold=mixed.fold[rows],
+            ),
+            0,
+            adaptive=False,
+        ).quantiles
+        for rows in (hard, ~hard)
+    ]
+    n_levels = min(len(each.levels) for each in alone)
+    assert len(found.levels) == n_levels
+    for name, widest in (("lower", np.min), ("upper", np.max)):
+        expected = widest([getattr(each, name)[:n_levels] for each in alone], axis=0)
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-12)
+
+
+def test_parts_weigh_the_same_and_a_run_in_them_is_a_run() -> None:
+    drawn = replace(draw(2), part=draw(2).lineage < 30)
+    for rows in drawn.parts:
+        assert drawn.weight[rows].mean() == pytest.approx(1.0)
+        of_runs = np.bincount(drawn.run[rows], weights=drawn.weight[rows])
+        assert np.ptp(of_runs[of_runs > 0]) == pytest.approx(0.0, abs=1e-12)
