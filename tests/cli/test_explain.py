@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from epochs_left.cli import explain_run
 from epochs_left.cli.light_imports import light_imports
+from epochs_left.statistics.scales import SCALES
 
 PACKAGE_ROOT = Path(__file__).parents[2] / "pipeline"
+EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
+RELEASED = PACKAGE_ROOT / "epochs_left" / "released" / "predictor"
 ROWS = "".join(f"{run},{t},{0.9**t},0.1,{0.3 * 0.9**t}\n" for run in ("a", "b") for t in range(20))
 LOG = "run_id,epoch,loss,lr,grad_norm\n" + ROWS
 
@@ -178,3 +182,24 @@ def test_pandas_that_is_imported_stays() -> None:
 
 def test_help_offers_completion(cli: Callable[..., Any]) -> None:
     assert "--install-completion" in cli("--help").out
+
+
+def test_every_scale_of_a_model_has_words() -> None:
+    assert set(explain_run._SCALES) == set(SCALES)
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [("--target", "1e-6"), ("--plateau", "0.01", "--horizon", "200")],
+    ids=["loss", "plateau"],
+)
+def test_what_is_released_can_be_explained(
+    cli: Any, place: Path, monkeypatch: pytest.MonkeyPatch, goal: tuple[str, ...]
+) -> None:
+    """By the real bundles of the package, whose scales are not those of the small ones."""
+    if not RELEASED.is_dir():
+        pytest.skip("nothing is released")
+    monkeypatch.setenv("EPOCHS_LEFT_MODEL", str(RELEASED))
+    done = cli("explain", "-i", str(EXAMPLES / "units.csv"), "--run", "slow", *goal)
+    assert done.code == 0, done.err
+    assert "predicted" in done.out

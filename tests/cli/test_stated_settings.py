@@ -55,6 +55,8 @@ def test_it_is_the_same_as_a_column(
         ("lr_scheduler=cosine", "did you mean 'lr_schedule'?"),
         ("horizon=30", "unknown setting 'horizon'"),
         ("epoch=3", "unknown setting 'epoch'"),
+        ("lr_schedule=cosin", "did you mean 'cosine'?"),
+        ("lr_schedule=wsd", "known: constant, cosine, linear, step, one_cycle, trapezoid"),
     ],
 )
 def test_what_is_no_setting_is_refused(cli: Any, log: Path, text: str, told: str) -> None:

@@ -27,7 +27,12 @@ from epochs_left.storage.logs import Log, errors_name, open_log
 from epochs_left.trajectories import GEOMETRY_INPUTS
 
 #: What a scale measures.
-_SCALES = {"log": "log(R + 1)", "log_ratio": "log((R + 1) / (t + 1))", "epochs": "R"}
+_SCALES = {
+    "log": "log(R + 1)",
+    "log_ratio": "log((R + 1) / (t + 1))",
+    "epochs": "R",
+    "share_ahead": "log odds of R among the epochs until the horizon",
+}
 #: Share of all contributions from which on a feature has a line of its own.
 _SHOWN_SHARE = 0.01
 _SHOWN_RUNS = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from epochs_left.dynamics.schedules import SCHEDULES
 from epochs_left.errors import did_you_mean
 from epochs_left.prediction.layout import LABELS, MEASURES, SETTINGS, SYNONYMS
 
@@ -65,8 +66,9 @@ def checked_measures(measures: Mapping[str, object]) -> dict[str, float]:
 def as_number(name: str, value: object) -> float:
     """Return a number, or what holds one (a tensor of one element); TypeError for the rest."""
     if not isinstance(value, (str, bytes)):
+        detach = getattr(value, "detach", None)  # torch warns of a number that has a gradient
         try:
-            return float(value)  # type: ignore[arg-type]
+            return float(value if detach is None else detach())  # type: ignore[arg-type]
         except (TypeError, ValueError, RuntimeError):
             pass
     raise TypeError(f"{name}: expected a number, got {type(value).__name__}; pass float(...) of it")
@@ -85,4 +87,7 @@ def _setting(name: str, value: object) -> float:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{name}: expected a name, got {value!r}; pass text such as 'sgd'")
+    if name == "lr_schedule" and value.strip().lower() not in SCHEDULES:
+        near = did_you_mean(value, SCHEDULES) or f"; known: {', '.join(SCHEDULES)}"
+        raise ValueError(f"{name}: unknown schedule {value!r}{near}; leave another one out")
     return value
