@@ -16,7 +16,7 @@ from epochs_left.evaluation.pooled_locked import pooled_locked
 from epochs_left.prediction.pooling import LANDMARK
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.statistics.folds import run_weights
-from epochs_left.statistics.scales import SCALES
+from epochs_left.statistics.scales import SCALES, interval_scale
 from epochs_left.storage.bundle_choice import PLATEAU, THRESHOLD
 from epochs_left.storage.manifests import BundleManifest, ResidualQuantiles
 
@@ -132,8 +132,11 @@ def test_coverage_and_width_are_those_of_their_definitions(seed: int) -> None:
         ahead = (rows["max_epochs"] - rows["epoch"]).to_numpy(float)
         value = rows[SCALE_OF[goal]].to_numpy(np.float32)
         predicted = SCALES[SCALE_OF[goal]].inverse(value, rows["epoch"].to_numpy(float), ahead)
-        low = np.maximum(np.log1p(predicted) - WIDTHS["all"], 0)
-        high = np.log1p(predicted) + WIDTHS["all"]
+        scale, now = interval_scale(SCALES[SCALE_OF[goal]]), np.zeros(len(rows))
+        centre = scale.forward(predicted, now, ahead)
+        low, high = (
+            np.log1p(scale.inverse(centre + side * WIDTHS["all"], now, ahead)) for side in (-1, 1)
+        )
         actual, weight = np.log1p(rows["remaining"]), run_weights(rows["run_id"].to_numpy(str))
         held = np.average((low <= actual) & (actual <= high), weights=weight)
         entry = found[kind, "all"]

@@ -160,7 +160,7 @@ def test_a_run_ends_at_the_first_epoch_at_which_the_criterion_holds(
     lockstep_settings: MlpSettings, seed: int
 ) -> None:
     task, settings = TASKS["squared"], replace(lockstep_settings, divergence_loss=4.0)
-    runs = draw_runs(task, 40, seed, epsilon=0.7, delta=1.6, max_epochs=6)
+    runs = draw_runs(task, 60, seed, epsilon=0.7, delta=1.6, max_epochs=6)
     for number, run in enumerate(runs):
         run["lr"] *= [0.01, 1, 30][number % 3]
     trained = train(task, runs, settings)

@@ -45,6 +45,8 @@ def multiplier(schedule: str, progress: float) -> float:
     """Return the learning rate in force over the base rate, as the papers give it."""
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule in {"linear", "trapezoid"}:
+        return min(1.0, (1 - progress) / (1.0 if schedule == "linear" else 0.2))
     if schedule == "step":
         return 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
     if schedule == "one_cycle" and progress < 0.3:

@@ -56,7 +56,10 @@ WITH_WORKERS = SIMULATIONS[1:2]
 
 @pytest.fixture(scope="module")
 def params(small_params: dict[str, Any]) -> dict[str, Any]:
-    return few_runs(merged(small_params, SMALLEST), HANDFUL)
+    few = few_runs(merged(small_params, SMALLEST), HANDFUL)
+    # A predictor of plateaus wants curves with one and curves without.
+    curves = {"runs": 300, "runs_per_shard": 150, "max_epochs": [20, 60]}
+    return merged(few, {"curve_prior": curves})
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,8 @@ def test_plateaus_of_real_runs_are_predicted_within_their_horizon(
     of_plateaus = table["target_kind"] == "plateau"
     assert (of_plateaus == (table["material"] == PRIOR_ALONE)).all()
     rows = table[of_plateaus]
-    assert set(rows["family"]) == {"neuron"}
+    assert set(rows["family"]) == {"neuron", "curve_prior"}
+    rows = rows[rows["family"] == "neuron"]
     horizon = examples.drop_duplicates("run_id").set_index("run_id")["max_epochs"]
     ahead = horizon.loc[rows["run_id"]].to_numpy() - rows["epoch"]
     assert rows["predicted"].between(0, ahead).all()

@@ -51,7 +51,7 @@ def bundle_folder(model: str | None, goal: str | None = None) -> Path:
         bundles = [folder for folder in (path, *below) if _exists(folder / MANIFEST)]
         if bundles:
             return bundles[0]
-    raise _no_bundle_at(found[0], goal) if found else _unknown(name)
+    raise _no_bundle_at(found[0]) if found else _unknown(name)
 
 
 def _places(name: str) -> list[Path]:
@@ -85,7 +85,7 @@ def released_bundles() -> dict[str, Path]:
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
-def _no_bundle_at(path: Path, goal: str | None) -> ModelError:
+def _no_bundle_at(path: Path) -> ModelError:
     """Return the error for a file, or a folder that is no bundle, with those below it."""
     from epochs_left.storage.bundles import known_bundles  # noqa: PLC0415 - slow
     from epochs_left.storage.manifests import MANIFEST  # noqa: PLC0415 - slow
@@ -95,11 +95,8 @@ def _no_bundle_at(path: Path, goal: str | None) -> ModelError:
         return ModelError(
             f"expected the folder of a bundle, got the file {_shown(str(path))}; pass {folder}"
         )
-    names = known_bundles(path)
-    below = [str(path / name) for name in names]
+    below = [str(path / name) for name in known_bundles(path)]
     text = f"no bundle in {_shown(str(path))}: it has no {MANIFEST}"
-    if goal is not None and set(names) & set(GOALS):
-        return ModelError(f"no bundle for a {goal} in {_shown(str(path))}; pass another with -m")
     if below:
         return ModelError(
             f"{text}; below it: {', '.join(below[:_SHOWN_BUNDLES])}; pass one of them"
