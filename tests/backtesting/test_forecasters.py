@@ -90,6 +90,13 @@ def test_the_model_answers_as_predict_does(sweep: Any, backtest: Any) -> None:
         np.testing.assert_array_equal(found.row("model", name), expected)
 
 
+def test_what_is_not_known_lacks_history_and_never_is_an_answer() -> None:
+    found = point_forecasts(np.array([3.0, np.inf, np.nan]))
+    assert list(found.status) == ["ok", "ok", "insufficient_history"]
+    for each in (found.lower, found.upper, found.p_converges):
+        assert np.isnan(each).all()
+
+
 def constant_runs(times: dict[str, int | None], horizon: int = 40) -> pd.DataFrame:
     """Runs whose loss falls below the target at a given epoch, or never."""
     rows = [

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from epochs_left.backtesting.consequences import consequences
 from epochs_left.backtesting.policies import POLICIES, Candidate, parsed_policies
 from epochs_left.backtesting.policy_results import policy_entries
 from epochs_left.backtesting.recorded import Recorded
-from epochs_left.backtesting.stopping import Field, consequences, stop_runs
+from epochs_left.backtesting.scores import Bootstrap
+from epochs_left.backtesting.stopping import Field, stop_runs
 from epochs_left.errors import UsageError
 
 EVERY = np.ones(6, dtype=np.bool_)
+BOOTSTRAP = Bootstrap(n_replicates=200, seed=0)
 
 
 def losses_of(levels: list[float]) -> pd.DataFrame:
@@ -48,6 +51,7 @@ def by_hand(read: Any) -> Field:
     recorded: Recorded = read(losses_of([1, 4, 2, 3, 1, 5]))
     return Field(
         task=np.array([0, 0, 0, 0, 1, 1]),
+        lineage=np.arange(6),
         end=np.array([20.0, 40, 10, 30, 25, 40]),
         time=np.array([20, np.inf, 10, 30, 25, np.inf]),
         open=EVERY,
@@ -96,7 +100,7 @@ def test_several_policies_stop_what_any_of_them_stops(by_hand: Field) -> None:
 
 
 def test_consequences_are_those_counted_by_hand(by_hand: Field) -> None:
-    found = consequences(by_hand, stop_runs(parsed_policies("slower:0.9"), by_hand), EVERY)
+    found = consequences(by_hand, stop_runs(parsed_policies("slower:0.9"), by_hand), EVERY, None)
     assert found["n_stopped"] == 3
     assert (found["n_rightly"], found["n_wrongly"]) == (2, 1)
     assert found["epochs"] == 165
@@ -108,14 +112,14 @@ def test_consequences_are_those_counted_by_hand(by_hand: Field) -> None:
 
 def test_a_task_is_lost_whose_every_reaching_run_is_stopped(by_hand: Field) -> None:
     hopeless = replace(by_hand, p_converges=np.zeros(6))
-    found = consequences(hopeless, stop_runs(parsed_policies("never"), hopeless), EVERY)
+    found = consequences(hopeless, stop_runs(parsed_policies("never"), hopeless), EVERY, None)
     assert (found["n_tasks_lost"], found["slowdown"], found["extra_epochs"]) == (2, None, None)
 
 
 def test_who_stops_nothing_saves_nothing_and_regrets_nothing(by_hand: Field) -> None:
     closed = replace(by_hand, open=~EVERY, cut=np.full(6, np.nan))
     for text in POLICIES:
-        found = consequences(closed, stop_runs(parsed_policies(text), closed), EVERY)
+        found = consequences(closed, stop_runs(parsed_policies(text), closed), EVERY, None)
         assert (found["n_stopped"], found["epochs_saved"], found["slowdown"]) == (0, 0.0, 1.0)
 
 
@@ -146,7 +150,7 @@ def test_what_is_no_policy_is_refused(text: str, says: str) -> None:
 def test_policies_act_on_the_models_forecasts(sweep: Any, backtest: Any) -> None:
     found = backtest(sweep(0, n_runs=20))
     arguments = (found.recorded, found.truth, found.horizon, [found.replay], found.known)
-    pooled, *by_task = policy_entries(*arguments, ["never:0.5+slower:0.6"])
+    pooled, *by_task = policy_entries(*arguments, ["never:0.5+slower:0.6"], BOOTSTRAP)
     assert (pooled["task"], [entry["task"] for entry in by_task]) == (None, ["even", "odd"])
     for name in ("n_runs", "n_open", "n_stopped", "n_rightly", "n_wrongly", "epochs", "n_tasks"):
         assert pooled[name] == sum(entry[name] for entry in by_task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import r2_score, roc_auc_score
 
-from epochs_left.backtesting.scores import Bootstrap, Cases, paired, score, weighted_spearman
+from epochs_left.backtesting.scores import (
+    MIN_LINEAGES,
+    Bootstrap,
+    Cases,
+    paired,
+    score,
+    weighted_spearman,
+)
 
 
 def made_up(seed: int, n: int = 60, **changes: Any) -> Cases:
@@ -102,6 +110,21 @@ def test_intervals_hold_the_score_and_do_not_depend_on_the_order_of_the_runs() -
         assert estimate.interval[0] <= estimate.value <= estimate.interval[1]
         assert again[name].value == pytest.approx(estimate.value)
         assert again[name].interval == pytest.approx(estimate.interval)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_too_few_lineages_have_no_interval_and_no_winner(seed: int) -> None:
+    """However many runs they have; the scores themselves are what they are."""
+    bootstrap = Bootstrap(n_replicates=100)
+    for n_lineages in (1, MIN_LINEAGES - 1, MIN_LINEAGES):
+        good = made_up(seed, n=300, lineage=np.arange(300) % n_lineages)
+        found, enough = score(good, bootstrap), n_lineages >= MIN_LINEAGES
+        assert {each.interval is not None for each in found.values()} == {enough}
+        plain = {name: each.value for name, each in score(good, None).items()}
+        assert {name: each.value for name, each in found.items()} == plain
+        other = paired(good, replace(good, predicted=good.predicted * 3), bootstrap)
+        assert other is not None
+        assert other.better is (True if enough else None)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from epochs_left.arrays import BoolArray, FloatArray
+from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.backtesting.consequences import Entry, consequences
 from epochs_left.backtesting.forecasters import FORECASTERS, MODEL, Known
 from epochs_left.backtesting.policies import Policy, parsed_policies
-from epochs_left.backtesting.recorded import Recorded
+from epochs_left.backtesting.recorded import Recorded, runs_at
 from epochs_left.backtesting.replay import Replay, replay, unresolved
-from epochs_left.backtesting.stopping import Field, consequences, stop_runs
+from epochs_left.backtesting.scores import Bootstrap
+from epochs_left.backtesting.stopping import Field, stop_runs
 from epochs_left.backtesting.summary import scopes
 from epochs_left.backtesting.truth import Truth
 from epochs_left.errors import ModelError
 from epochs_left.prediction.predictor import Predictor
-from epochs_left.prediction.runs import Runs
 
-Entry = dict[str, Any]
 _NEEDS_P = "never"
 
 
@@ -41,8 +40,9 @@ def policy_entries(
     replays: Sequence[Replay],
     known: Known,
     policies: Sequence[str],
+    bootstrap: Bootstrap,
 ) -> list[Entry]:
-    """Return what each policy saves and costs, by budget and task.
+    """Return what each policy saves and costs, by budget and task, with intervals over lineages.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def policy_entries(
         for replayed in replays
         if MODEL in replayed.forecasts
         for text in policies
-        for entry in _entries(recorded, truth, horizon, replayed, known, text)
+        for entry in _entries(recorded, truth, horizon, replayed, known, text, bootstrap)
     ]
 
 
@@ -67,6 +67,7 @@ def _entries(
     replayed: Replay,
     known: Known,
     text: str,
+    bootstrap: Bootstrap,
 ) -> list[Entry]:
     policies = parsed_policies(text)
     earliest = {
@@ -74,31 +75,37 @@ def _entries(
         for policy in policies
         if policy.spec.least > 0
     }
-    runs = _field(recorded, truth, replayed, earliest)
+    index = recorded.by_name[truth.known[recorded.by_name]]
+    runs = _field(recorded, truth, replayed, earliest, index)
     stops = stop_runs(policies, runs)
     what = {"budget": replayed.budget, "policy": text}
     return [
-        {**what, "task": scope.task, **consequences(runs, stops, scope.runs[truth.known])}
+        {**what, "task": scope.task, **consequences(runs, stops, scope.runs[index], bootstrap)}
         for scope in scopes(recorded)
     ]
 
 
 def _field(
-    recorded: Recorded, truth: Truth, replayed: Replay, earliest: Mapping[float, FloatArray]
+    recorded: Recorded,
+    truth: Truth,
+    replayed: Replay,
+    earliest: Mapping[float, FloatArray],
+    index: IntArray,
 ) -> Field:
-    """Return the runs whose fate is known."""
-    use, forecast = truth.known, replayed.forecasts[MODEL]
+    """Return the runs at the positions ``index``, one after another."""
+    forecast = replayed.forecasts[MODEL]
     in_progress = unresolved(truth, replayed) & ~np.isnan(replayed.cut)
     to_target = truth.reached & (recorded.plateau is None)
     return Field(
-        task=recorded.task[use],
-        end=np.where(to_target, truth.time, truth.end)[use],
-        time=np.where(truth.reached, truth.time, np.inf)[use],
-        open=in_progress[use],
-        cut=replayed.cut[use],
-        p_converges=forecast.p_converges[use],
-        earliest={confidence: times[use] for confidence, times in earliest.items()},
-        runs=_runs_at(recorded.runs, use),
+        task=recorded.task[index],
+        lineage=recorded.lineage[index],
+        end=np.where(to_target, truth.time, truth.end)[index],
+        time=np.where(truth.reached, truth.time, np.inf)[index],
+        open=in_progress[index],
+        cut=replayed.cut[index],
+        p_converges=forecast.p_converges[index],
+        earliest={confidence: times[index] for confidence, times in earliest.items()},
+        runs=runs_at(recorded.runs, index),
     )
 
 
@@ -112,9 +119,3 @@ def _earliest(
         recorded, horizon, replayed.budget, at_level, [(MODEL, FORECASTERS[MODEL])]
     ).forecasts[MODEL]
     return replayed.cut + again.lower
-
-
-def _runs_at(runs: Runs, use: BoolArray) -> Runs:
-    lengths = runs.lengths[use]
-    rows = runs.rows.take(np.repeat(use, runs.lengths))
-    return Runs(rows=rows, starts=np.cumsum(lengths) - lengths, lengths=lengths)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from epochs_left.arrays import FloatArray, IntArray
+from epochs_left.arrays import FloatArray, IntArray, ranges
 from epochs_left.backtesting.attributes import CellPath, Collector, cell_path
 from epochs_left.errors import DataError, UsageError
 from epochs_left.prediction.batch import about_columns, row_reader
@@ -103,6 +103,21 @@ class Recorded:
     def n_runs(self) -> int:
         """Number of runs R."""
         return int(self.runs.lengths.size)
+
+    @property
+    def by_name(self) -> IntArray:
+        """Positions of the runs in the order of their names, shape ``(R,)``.
+
+        It stays what it is where the rows of the log are sorted otherwise.
+        """
+        return np.argsort(np.array(self.names), kind="stable")
+
+
+def runs_at(runs: Runs, index: IntArray) -> Runs:
+    """Return the runs at the positions ``index``, in their order, n of them."""
+    lengths = runs.lengths[index]
+    rows = runs.rows.take(ranges(runs.starts[index], lengths))
+    return Runs(rows=rows, starts=np.cumsum(lengths) - lengths, lengths=lengths)
 
 
 def read_recorded(

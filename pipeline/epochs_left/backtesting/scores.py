@@ -6,6 +6,7 @@ the same, or as often as a bootstrap drew its lineage.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,13 @@ from functools import partial
 import numpy as np
 
 from epochs_left.arrays import BoolArray, FloatArray, Labels
-from epochs_left.statistics.bootstrap import Estimate, WeightStatistic, bootstrap_weights
+from epochs_left.statistics.bootstrap import (
+    BLOCK_CELLS,
+    MAX_UNDEFINED,
+    Estimate,
+    WeightStatistic,
+    bootstrap_weights,
+)
 from epochs_left.statistics.scores import (
     auc,
     covered,
@@ -36,6 +43,13 @@ SCORES = (
 )
 
 
+#: Fewer lineages have no 95 % interval: a resample never leaves the range of the values, and the
+#: range of n values holds their median with probability 1 - 2^(1 - n), 94 % of 5 and 97 % of 6.
+#: Measured coverage (1,500 draws) of medians, shares and R^2: 75, 74 and 84 % at 3 lineages, 87, 94
+#: and 83 % at 6, 93, 97 and 89 % at 10, 94, 95 and 92 % at 20.
+MIN_LINEAGES = 6
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
     """How intervals are drawn.
@@ -51,16 +65,59 @@ class Bootstrap:
     n_replicates: int = 1000
     seed: int = 0
 
-    def of(self, statistic: WeightStatistic, lineage: Labels) -> Estimate:
-        """Return a score with its 95 % BCa interval over lineages."""
+    def of(self, statistic: WeightStatistic, lineage: Labels, *, smooth: bool = True) -> Estimate:
+        """Return a score with its 95 % interval over lineages, if they are `MIN_LINEAGES` or more.
+
+        Parameters
+        ----------
+        statistic
+            Function of the weights of n rows, ``(b, n) -> (b,)``.
+        lineage
+            Label of each row's lineage, shape ``(n,)``.
+        smooth
+            Whether a little weight more or less moves the score a little, which BCa needs; if not,
+            as for a minimum, the interval is that of the replicates' percentiles.
+        """
+        if np.unique(lineage).size < MIN_LINEAGES:
+            return estimated(statistic, lineage, None)
+        rng = np.random.default_rng(self.seed)
         # A resample of runs that do not vary has no R^2, which the interval knows to handle.
         with np.errstate(divide="ignore", invalid="ignore"):
-            return bootstrap_weights(
-                statistic,
-                lineage,
-                n_replicates=self.n_replicates,
-                rng=np.random.default_rng(self.seed),
-            )
+            if smooth:
+                n_replicates = self.n_replicates
+                return bootstrap_weights(statistic, lineage, n_replicates=n_replicates, rng=rng)
+            return self._percentiles(statistic, lineage, rng)
+
+    def _percentiles(
+        self, statistic: WeightStatistic, lineage: Labels, rng: np.random.Generator
+    ) -> Estimate:
+        names, code = np.unique(lineage, return_inverse=True)
+        equal = np.full(names.size, 1 / names.size)
+        block = max(1, BLOCK_CELLS // code.size)
+        drawn = (
+            rng.multinomial(names.size, equal, size=min(block, self.n_replicates - start))
+            for start in range(0, self.n_replicates, block)
+        )
+        replicates = np.concatenate([statistic(each[:, code].astype(np.float64)) for each in drawn])
+        value, defined = estimated(statistic, lineage, None).value, np.isfinite(replicates)
+        if not math.isfinite(value) or defined.mean() < 1 - MAX_UNDEFINED:
+            return Estimate(value, None)
+        lower, upper = np.quantile(replicates[defined], [0.025, 0.975]).tolist()
+        return Estimate(value, (lower, upper))
+
+
+def estimated(
+    statistic: WeightStatistic,
+    lineage: Labels,
+    bootstrap: Bootstrap | None,
+    *,
+    smooth: bool = True,
+) -> Estimate:
+    """Return a score of rows that weigh the same; with its interval, if a bootstrap is given."""
+    if bootstrap is not None:
+        return bootstrap.of(statistic, lineage, smooth=smooth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Estimate(float(statistic(np.ones((1, lineage.size)))[0]), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +177,9 @@ def statistics_of(cases: Cases) -> Mapping[str, tuple[WeightStatistic, Labels]]:
 def score(cases: Cases, bootstrap: Bootstrap | None) -> dict[str, Estimate]:
     """Return the scores by name; with intervals over lineages, if a bootstrap is given."""
     return {
-        name: bootstrap.of(statistic, lineage)
-        if bootstrap
-        else Estimate(_plain(statistic, lineage), None)
+        name: estimated(statistic, lineage, bootstrap)
         for name, (statistic, lineage) in statistics_of(cases).items()
     }
-
-
-def _plain(statistic: WeightStatistic, lineage: Labels) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(statistic(np.ones((1, lineage.size)))[0])
 
 
 def _r2(actual: FloatArray, predicted: FloatArray) -> WeightStatistic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,3 +70,29 @@ def task_median(siblings: Siblings, task: IntArray, lineage: IntArray) -> FloatA
         reached = times[np.isfinite(times)]
         median[pair] = float(np.median(reached)) if reached.size else np.nan
     return np.array([median[pair] for pair in pairs])
+
+
+def interval_of_next(values: FloatArray, level: float) -> tuple[float, float]:
+    """Return the central interval of one more value, from n values exchangeable with it.
+
+    It is as likely to take any of n + 1 ranks, so the k-th smallest of the n bounds it from above
+    with probability k / (n + 1): Weibull's positions of quantiles (definition 6 of Hyndman & Fan
+    1996, Am. Stat. 50), between which they are interpolated.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n,)``, any unit.
+    level
+        Probability of the interval, in (0, 1).
+
+    Returns
+    -------
+    Lower and upper end; NaN where the smallest and the largest value hold the next one with a
+    probability, (n - 1) / (n + 1), below the level.
+    """
+    if (values.size - 1) / (values.size + 1) < level:
+        return math.nan, math.nan
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    lower, upper = np.quantile(values, tails, method="weibull").tolist()
+    return lower, upper

@@ -1,7 +1,13 @@
-"""What a policy saves and costs on finished runs.
+"""Which of the finished runs a policy would have stopped.
 
-The runs of a task come one after another, in the order of the log; each is stopped at its budget or
-kept to its end, and what it reached is then known to those that come after it.
+The runs of a task come one after another, in the order of their names; each is stopped at its
+budget or kept to its end, and what it reached is then known to those that come after it.
+
+The order matters to every policy that compares a run with those before it, and a log does not tell
+it: its rows may be sorted by anything, newest run first. The order of finishing would put the fast
+runs first, which nobody knows beforehand. A name stays with its run however the rows are sorted;
+names that begin with a date, or with a number of as many digits in all, are in the order of
+training.
 """
 
 from __future__ import annotations
@@ -9,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -20,17 +25,15 @@ from epochs_left.prediction.runs import Runs
 #: Completed runs that a median of losses needs.
 MIN_COMPLETED = 3
 
-Entry = dict[str, Any]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """R runs at one budget, in the order in which they are trained.
+    """R runs at one budget, in the order in which they are taken to be trained.
 
     Attributes
     ----------
-    task
-        Code of the task, shape ``(R,)``.
+    task, lineage
+        Codes, shape ``(R,)``.
     end
         Epochs that a run takes when it is kept: to the target, or of its whole log.
     time
@@ -48,6 +51,7 @@ class Field:
     """
 
     task: IntArray
+    lineage: IntArray
     end: FloatArray
     time: FloatArray
     open: BoolArray
@@ -158,49 +162,3 @@ def _is_right(policy: Policy, time: float, best: float) -> bool:
     if policy.spec.claim is Claim.NEVER:
         return math.isinf(time)
     return time > best or math.isinf(time)
-
-
-def consequences(runs: Field, stops: Stops, among: BoolArray) -> Entry:
-    """Return what stopping saves and costs, over the tasks of some of the runs of a field.
-
-    ``epochs_saved`` is a share of the epochs of all runs. ``tasks_lost`` are tasks of which some
-    run reaches and none that is kept; over the others ``slowdown`` is the geometric mean of the
-    time of the best run kept over that of the best run, and ``extra_epochs`` their mean difference.
-
-    Parameters
-    ----------
-    among
-        The runs, whole tasks, shape ``(R,)``.
-    """
-    stopped, n_right = stops.stopped & among, int((stops.right & among).sum())
-    best, kept = _best_times(runs.task[among], runs.time[among], stopped[among])
-    lost = np.isinf(kept)
-    ratio = np.log(np.maximum(kept, 1.0)) - np.log(np.maximum(best, 1.0))
-    saved, total = (runs.end - runs.cut)[stopped].sum(), runs.end[among].sum()
-    n_stopped, held = int(stopped.sum()), not lost.all()
-    return {
-        "n_runs": int(among.sum()),
-        "n_open": int((runs.open & among).sum()),
-        "n_stopped": n_stopped,
-        "n_rightly": n_right,
-        "n_wrongly": n_stopped - n_right,
-        "epochs": float(total),
-        "epochs_saved": float(saved / total) if total else None,
-        "n_tasks": int(best.size),
-        "n_best_stopped": int((kept > best).sum()),
-        "n_tasks_lost": int(lost.sum()),
-        "slowdown": float(np.exp(ratio[~lost].mean())) if held else None,
-        "extra_epochs": float((kept - best)[~lost].mean()) if held else None,
-    }
-
-
-def _best_times(
-    task: IntArray, time: FloatArray, stopped: BoolArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return the best time of each task in which a run reaches, and that of the runs kept."""
-    _, code = np.unique(task, return_inverse=True)
-    best, kept = np.full((2, int(code.max(initial=-1)) + 1), np.inf)
-    np.minimum.at(best, code, time)
-    np.minimum.at(kept, code, np.where(stopped, np.inf, time))
-    solvable = np.isfinite(best)
-    return best[solvable], kept[solvable]

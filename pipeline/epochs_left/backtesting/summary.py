@@ -101,7 +101,7 @@ def cases_of(
 
     Sums in the order of the log would round otherwise where its rows are sorted otherwise.
     """
-    by_name = np.argsort(np.array(recorded.names), kind="stable")
+    by_name = recorded.by_name
     use = by_name[(unresolved(truth, replayed) & scope.runs)[by_name]]
     p, time = forecast.p_converges, forecast.time
     # A curve gives no probability: the later it says, the less likely by the horizon.

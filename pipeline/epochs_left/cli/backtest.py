@@ -90,7 +90,7 @@ LineageColumns = Annotated[
         "--lineage-column",
         metavar="COLUMN",
         help="Runs that are equal in it, and in their task, are one lineage; may be repeated. "
-        "Intervals of scores are over lineages.",
+        "Intervals are over lineages, where they are not too few.",
         show_default="every run by itself",
     ),
 ]
@@ -129,7 +129,8 @@ Policies = Annotated[
         help="Also say what stopping runs at their budgets would have saved and cost: "
         "never[:confidence] stops runs predicted never to get there, slower[:confidence] those "
         "predicted to be slower than the best of their task so far, median is the median stopping "
-        "rule; joined by + any of them stops. May be repeated.",
+        "rule; joined by + any of them stops. The runs of a task come one after another, in the "
+        "order of their names. May be repeated.",
     ),
 ]
 

@@ -167,7 +167,9 @@ def _replayed(task: BacktestTask, predictor: Predictor, recorded: Recorded) -> F
         "runs": run_counts(recorded, became),
         "scores": score_entries(recorded, became, replays, bootstrap),
         "comparisons": comparison_entries(recorded, became, replays, bootstrap),
-        "policies": policy_entries(recorded, became, horizon, replays, known, task.policies),
+        "policies": policy_entries(
+            recorded, became, horizon, replays, known, task.policies, bootstrap
+        ),
     }
     tables = [table for each in replays for table in prediction_tables(recorded, became, each)]
     warnings = _warnings(results, horizon, replays)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from epochs_left.backtesting.scores import MIN_LINEAGES
 from epochs_left.cli.messages import is_terminal, one_line, printable, write_stdout
 
 Entry = Mapping[str, Any]
@@ -42,7 +43,7 @@ _SCORE_KEYS = ("n_scored", "n_lineages", "n_censored", "n_not_predictable")
 #: Columns that a narrow terminal goes without, these first; the JSON has them.
 _SPARE = (
     *("lineages", "not predictable", "not reached", "width", "Spearman", "R2 log", "ties"),
-    *("open", "tasks lost"),
+    *("open", "tasks lost", "rightly", "best stopped"),
 )
 _PAIR_HEAD = ("forecaster", "against", "runs", "wins", "losses", "ties", "difference", "better")
 _POLICY_HEAD = (
@@ -148,14 +149,17 @@ def _pair_row(entry: Entry) -> tuple[str, ...]:
 
 def _policy_row(entry: Entry) -> tuple[str, ...]:
     keys = ("n_open", "n_stopped", "n_rightly", "n_wrongly")
-    saved = entry["epochs_saved"]
+    saved, slowdown = (
+        {"estimate": entry[name], **entry["intervals"][name]}
+        for name in ("epochs_saved", "slowdown")
+    )
     return (
         entry["policy"],
         *(f"{entry[key]:,}" for key in keys),
-        _NONE if saved is None else f"{saved:.1%}",
+        _with_interval(saved, ".1%"),
         f"{entry['n_best_stopped']:,} of {entry['n_tasks']:,}",
         f"{entry['n_tasks_lost']:,}",
-        _number(entry["slowdown"]),
+        _with_interval(slowdown),
     )
 
 
@@ -167,12 +171,13 @@ def _estimate(score: Entry | None) -> str:
     return _NONE if score is None else _number(score["estimate"])
 
 
-def _with_interval(score: Entry | None) -> str:
+def _with_interval(score: Entry | None, form: str = ".2f") -> str:
     if score is None or score["estimate"] is None:
         return _NONE
+    estimate = format(score["estimate"], form)
     if score["lower"] is None:
-        return f"{score['estimate']:.2f}"
-    return f"{score['estimate']:.2f} ({score['lower']:.2f} to {score['upper']:.2f})"
+        return estimate
+    return f"{estimate} ({score['lower']:{form}} to {score['upper']:{form}})"
 
 
 def _footnote(results: Mapping[str, Any], tables: Sequence[TextTable]) -> str:
@@ -187,9 +192,15 @@ def _footnote(results: Mapping[str, Any], tables: Sequence[TextTable]) -> str:
         )
         lines.append(
             "error: median of |predicted - actual| / actual, both the time of reaching, with 95 % "
-            "intervals over lineages; coverage and width of "
+            f"intervals over lineages where they are {MIN_LINEAGES} or more; coverage and width of "
             f"{results['level']:.0%} intervals, width as a factor on the epochs left; AUC of "
             "reaching it or not."
+        )
+    if results["policies"]:
+        lines.append(
+            "stopping: the runs of a task one after another, by name; slowdown: time of the best "
+            "run kept over that of the best run; both intervals are given that order, and left "
+            "out where all resamples agree."
         )
     n_tasks = len({each["task"] for each in results["scores"]} - {None})
     if n_tasks > SHOWN_TASKS:

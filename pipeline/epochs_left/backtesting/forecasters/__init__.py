@@ -76,14 +76,21 @@ def forecaster(forecast: Forecaster) -> Forecaster:
     return forecast
 
 
-def point_forecasts(remaining: FloatArray) -> Forecasts:
-    """Return forecasts without interval and probability, shape ``(n,)``."""
-    none = np.full(remaining.shape, np.nan)
+def forecasts_of(
+    remaining: FloatArray, lower: FloatArray, upper: FloatArray, p_converges: FloatArray
+) -> Forecasts:
+    """Return forecasts whose status follows from ``remaining``, all of shape ``(n,)``."""
     unknown = Status.INSUFFICIENT_HISTORY.value
     return Forecasts(
         remaining=remaining,
-        lower=none,
-        upper=none,
-        p_converges=none,
+        lower=lower,
+        upper=upper,
+        p_converges=p_converges,
         status=[unknown if np.isnan(each) else Status.OK.value for each in remaining],
     )
+
+
+def point_forecasts(remaining: FloatArray) -> Forecasts:
+    """Return forecasts without interval and probability, shape ``(n,)``."""
+    none = np.full(remaining.shape, np.nan)
+    return forecasts_of(remaining, none, none, none)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from epochs_left.backtesting.forecasters import Forecasts, point_forecasts
 from epochs_left.backtesting.prefixes import Prefixes
 from epochs_left.dynamics.curves import EPOCH_LIMIT
 from epochs_left.dynamics.extrapolation import mean_since
+from epochs_left.dynamics.plateau_forecast import Basis, plateau_forecast
 from epochs_left.trajectories import blocks_of_similar_length, pad
 
 _MAX_CELLS = 2**20
@@ -25,6 +26,25 @@ ToPlateau = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArra
 #: The later half of a prefix: the first epochs of real runs follow no simple curve.
 LATER_HALF_SHARE = 0.5
 LATER_HALF = partial(mean_since, share=LATER_HALF_SHARE)
+
+
+def plateau_by(bases: Sequence[Basis], *, share: float) -> ToPlateau:
+    """Return the times until a plateau begins by the curve that fits a prefix best.
+
+    Parameters
+    ----------
+    bases, share
+        Shapes of the curve, and the share of the prefix that it is not fitted to
+        (`plateau_forecast`).
+    """
+
+    def to_plateau(
+        loss: FloatArray, plateau: FloatArray, epoch: FloatArray, horizon: FloatArray
+    ) -> FloatArray:
+        found = plateau_forecast(loss, plateau, epoch, horizon, share=share, bases=bases)
+        return found.begins - epoch
+
+    return to_plateau
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from epochs_left.arrays import IntArray, ranges
+from epochs_left.arrays import IntArray
 from epochs_left.backtesting.forecasters import Forecasts, Known, forecaster
 from epochs_left.backtesting.prefixes import Prefixes
+from epochs_left.backtesting.recorded import runs_at
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import answers
 from epochs_left.prediction.histories import LAST
-from epochs_left.prediction.runs import Runs
 
 
 @forecaster
@@ -44,12 +44,9 @@ def model(prefixes: Prefixes, known: Known) -> Forecasts:
 
 def _answer(prefixes: Prefixes, index: IntArray, aim: Aim, known: Known) -> pa.Table:
     """Return the answers for some of the runs, under numbers: a name may hold a run's length."""
-    whole = prefixes.runs
-    lengths = whole.lengths[index]
-    rows = whole.rows.take(ranges(whole.starts[index], lengths))
-    rows = replace(rows, run=np.repeat(np.arange(index.size), lengths))
+    runs = runs_at(prefixes.runs, index)
     return answers(
-        Runs(rows=rows, starts=np.cumsum(lengths) - lengths, lengths=lengths),
+        replace(runs, rows=replace(runs.rows, run=runs.run_of_row)),
         known.predictor,
         aim=aim,
         at=LAST,

@@ -9,6 +9,7 @@ import numpy as np
 from epochs_left.arrays import BoolArray, FloatArray
 from epochs_left.backtesting.forecasters import FORECASTERS, MODEL, Forecasts, Known, forecaster
 from epochs_left.backtesting.prefixes import Prefixes
+from epochs_left.backtesting.siblings import interval_of_next
 
 #: Fewer finished runs of other lineages tell neither how far off the model is nor how alike they
 #: are.
@@ -79,12 +80,7 @@ class _Blend:
         weight = of_median**2 / (of_median**2 + of_model**2)
         blend = cls(float(np.median(errors)), float(np.median(times)), weight)
         residual = times - blend(log_model[others])[0]
-        # n values bound a further one with probability (n - 1) / (n + 1) at most.
-        if (times.size - 1) / (times.size + 1) < level:
-            return blend
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        low, high = np.quantile(residual, tails, method="weibull").tolist()
-        return replace(blend, offsets=(low, high))
+        return replace(blend, offsets=interval_of_next(residual, level))
 
     def __call__(self, log_model: FloatArray) -> FloatArray:
         """Return log times, and the lower and upper end of their intervals, shape ``(3, n)``."""

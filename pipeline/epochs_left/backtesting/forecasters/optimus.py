@@ -8,10 +8,10 @@ import numpy as np
 
 from epochs_left.arrays import FloatArray
 from epochs_left.backtesting.forecasters import Forecasts, Known, forecaster
-from epochs_left.backtesting.forecasters._curves import Curve
+from epochs_left.backtesting.forecasters._curves import Curve, plateau_by
 from epochs_left.backtesting.prefixes import Prefixes
 from epochs_left.dynamics.extrapolation import FLOOR_SHARES, mean_since, optimus_epochs
-from epochs_left.dynamics.plateau_forecast import Basis, plateau_forecast
+from epochs_left.dynamics.plateau_forecast import Basis
 
 
 def _hyperbola(offset: float, clock: FloatArray) -> FloatArray:
@@ -34,11 +34,7 @@ def _to_target(loss: FloatArray, target: FloatArray, epoch: FloatArray) -> Float
     return optimus_epochs(loss, target, epoch, whole, floor_shares=FLOOR_SHARES)
 
 
-def _to_plateau(
-    loss: FloatArray, plateau: FloatArray, epoch: FloatArray, horizon: FloatArray
-) -> FloatArray:
-    found = plateau_forecast(loss, plateau, epoch, horizon, share=0.0, bases=_HYPERBOLAS)
-    return found.begins - epoch
+_CURVE = Curve(to_target=_to_target, to_plateau=plateau_by(_HYPERBOLAS, share=0.0))
 
 
 @forecaster
@@ -48,4 +44,4 @@ def optimus(prefixes: Prefixes, known: Known) -> Forecasts:
     Peng et al. 2018, "Optimus" (EuroSys), equation 1.
     """
     del known
-    return Curve(to_target=_to_target, to_plateau=_to_plateau).forecasts(prefixes)
+    return _CURVE.forecasts(prefixes)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from epochs_left.arrays import FloatArray
-from epochs_left.backtesting.forecasters import Forecasts, Known, forecaster
+from epochs_left.backtesting.forecasters import Forecasts, Known, forecaster, forecasts_of
 from epochs_left.backtesting.prefixes import Prefixes
-from epochs_left.prediction.answers import Status
+from epochs_left.backtesting.siblings import interval_of_next
 
 
 @forecaster
@@ -26,15 +26,7 @@ def task_median(prefixes: Prefixes, known: Known) -> Forecasts:
         if (task, lineage) not in others:
             others[task, lineage] = known.siblings.others(task, lineage)
         rows.append(_of_others(others[task, lineage], float(cut), known.level))
-    remaining, lower, upper, p_converges = np.array(rows).T
-    unknown = Status.INSUFFICIENT_HISTORY.value
-    return Forecasts(
-        remaining=remaining,
-        lower=lower,
-        upper=upper,
-        p_converges=p_converges,
-        status=[unknown if np.isnan(each) else Status.OK.value for each in remaining],
-    )
+    return forecasts_of(*np.array(rows).T)
 
 
 def _of_others(times: FloatArray, cut: float, level: float) -> tuple[float, float, float, float]:
@@ -46,9 +38,4 @@ def _of_others(times: FloatArray, cut: float, level: float) -> tuple[float, floa
     if not reached.size:
         return (math.inf if times.size else math.nan), math.nan, math.nan, p_converges
     left = np.maximum(reached - cut, 0.0)
-    lower, upper = math.nan, math.nan
-    # n values bound a further one with probability (n - 1) / (n + 1) at most.
-    if (reached.size - 1) / (reached.size + 1) >= level:
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        lower, upper = np.quantile(left, tails, method="weibull").tolist()
-    return float(np.median(left)), lower, upper, p_converges
+    return float(np.median(left)), *interval_of_next(left, level), p_converges
