@@ -5,7 +5,7 @@ the model is what passing it adds; the epoch beside it is that of a plain PyTorc
 One process, one thread; time of computing, since others use the machine too, and the fastest
 quarter of the turns: other work only ever makes a turn slower.
 
-    python benchmarks/live.py            # half a minute
+    python benchmarks/live.py            # a minute
     python benchmarks/live.py --check    # exit 1 if a goal is missed
 """
 
@@ -23,13 +23,16 @@ from torch import nn
 
 from epochs_left import EtaTracker
 from epochs_left.config import parse_settings
+from epochs_left.dynamics.schedules import learning_rates
 from epochs_left.simulation.planning import task_data
 from epochs_left.storage.params import load_params
 from epochs_left.workloads import WORKLOADS
 
+#: Epochs that a run is meant to last in the cases of a plateau.
+HORIZON = 10_000
 #: Goals: milliseconds of an update by the number of evaluations before it, and the share of an
-#: epoch of the smallest ResNet that a look at it takes. With every setting stated all features of
-#: the schedule are computed too, which may take as long again.
+#: epoch of the smallest ResNet that a look at it takes. With a schedule stated, or rates told, the
+#: features of these are computed too, which may take as long again.
 UPDATE_MS = {20: 5.0, 200: 5.0, 1000: 10.0, 5000: 10.0}
 WITH_SETTINGS_MS = 10.0
 LOOK_SHARE = 0.01
@@ -40,11 +43,17 @@ ASKED = {
         "n_examples": 1408, "optimizer": "momentum", "activation": "relu", "weight_decay": 0.0,
         "architecture": "resnet8-w4-bn", "lr_schedule": "cosine",
     },
-    "a plateau": {"plateau": 0.01, "horizon": 10_000},
+    "a plateau": {"plateau": 0.01, "horizon": HORIZON},
+    "a plateau and rates": {"plateau": 0.01, "horizon": HORIZON},
     "a plateau and a schedule": {
-        "plateau": 0.01, "horizon": 10_000, "lr": 0.1, "lr_schedule": "cosine",
+        "plateau": 0.01, "horizon": HORIZON, "lr": 0.1, "lr_schedule": "cosine",
+    },
+    "a plateau, both of these": {
+        "plateau": 0.01, "horizon": HORIZON, "lr": 0.1, "lr_schedule": "cosine",
     },
 }  # fmt: skip
+#: Cases in which every evaluation comes with its learning rate, which falls as the schedule says.
+WITH_RATES = ("a plateau and rates", "a plateau, both of these")
 
 
 def milliseconds(turn: Callable[[], object], turns: int) -> float:
@@ -57,18 +66,23 @@ def milliseconds(turn: Callable[[], object], turns: int) -> float:
     return 1e3 * float(np.quantile(taken, 0.25))
 
 
-def update_ms(asked: dict[str, object], n_before: int, turns: int) -> float:
+def update_ms(
+    asked: dict[str, object], n_before: int, turns: int, *, with_rates: bool = False
+) -> float:
     """Return one update after ``n_before`` evaluations of a noisy power law."""
     rng = np.random.default_rng(0)
     tracker = EtaTracker(**asked)
-    epochs = iter(range(10**6))
+    rates = learning_rates("cosine", 0.1, HORIZON)
+    epochs = iter(range(HORIZON))
 
-    def next_loss() -> float:
-        return 0.05 + (next(epochs) + 1) ** -0.5 * (1 + 0.02 * rng.normal())
+    def evaluation() -> dict[str, float]:
+        epoch = next(epochs)
+        loss = 0.05 + (epoch + 1) ** -0.5 * (1 + 0.02 * rng.normal())
+        return {"loss": loss, "lr": float(rates[epoch])} if with_rates else {"loss": loss}
 
     for _ in range(n_before):
-        tracker.observe(loss=next_loss())
-    return milliseconds(lambda: tracker.update(loss=next_loss()), turns)
+        tracker.observe(**evaluation())
+    return milliseconds(lambda: tracker.update(**evaluation()), turns)
 
 
 def look_ms(model: nn.Module, turns: int) -> float:
@@ -110,8 +124,9 @@ def main() -> None:
     missed = []
     for name, asked in ASKED.items():
         for n_before, plain_goal in UPDATE_MS.items():
-            goal = WITH_SETTINGS_MS if "lr" in asked else plain_goal
-            found = update_ms(asked, n_before, arguments.turns)
+            rates = name in WITH_RATES
+            goal = WITH_SETTINGS_MS if rates or "lr" in asked else plain_goal
+            found = update_ms(asked, n_before, arguments.turns, with_rates=rates)
             print(f"{name:24} after {n_before:>5,} {found:7.2f} ms  goal {goal:g}")
             missed += [f"{name} after {n_before:,}"] if found > goal else []
     for width in (4, 8):

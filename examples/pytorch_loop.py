@@ -18,6 +18,7 @@ batches = torch.utils.data.DataLoader(
 
 model = nn.Linear(10, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
 
 
 def train_one_epoch() -> float:
@@ -36,8 +37,10 @@ def main() -> None:
     """Train until the target is reached."""
     eta = EtaTracker(target=0.05, horizon=EPOCHS)
     for epoch in range(1, EPOCHS + 1):
-        answer = eta.update(loss=train_one_epoch(), model=model)
+        loss = train_one_epoch()
+        answer = eta.update(loss=loss, lr=scheduler.get_last_lr()[0], model=model)
         print(f"epoch {epoch}: {answer}")  # noqa: T201
+        scheduler.step()  # after the update, which is told the rate of the epoch just done
         if answer.status == "already_converged":
             break
 

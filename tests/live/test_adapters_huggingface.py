@@ -50,7 +50,12 @@ def trainer_of() -> Callable[..., Any]:
     )
 
     def make(
-        folder: Path, callbacks: list[Any], *, bad_step: int | None = None, **options: Any
+        folder: Path,
+        callbacks: list[Any],
+        *,
+        bad_step: int | None = None,
+        schedule: Any = None,
+        **options: Any,
     ) -> Any:
         usual = {"num_train_epochs": EPOCHS, "logging_steps": 3, "save_strategy": "no"}
         arguments = transformers.TrainingArguments(
@@ -66,12 +71,15 @@ def trainer_of() -> Callable[..., Any]:
             disable_tqdm=True,
             logging_nan_inf_filter=False,
         )
+        model = Number(bad_step)
+        optimizer = torch.optim.SGD(model.parameters(), lr=known.LR)
         return transformers.Trainer(
-            Number(bad_step),
+            model,
             arguments,
             train_dataset=examples,
             eval_dataset=examples,
             callbacks=callbacks,
+            optimizers=(None, None) if schedule is None else (optimizer, schedule(optimizer)),
         )
 
     return make
@@ -86,7 +94,14 @@ def callback(trainer_of: Any, released: Predictor) -> Callable[..., Any]:
 
 
 def curve_of(callback: Any) -> dict[float, float]:
-    return {epoch: value for epoch, value, _ in callback.curve["curve"]}
+    return {epoch: value for epoch, value, *_ in callback.curve["curve"]}
+
+
+def with_drops(optimizer: Any) -> Any:
+    """The rate falls after the last step of an epoch."""
+    from torch.optim.lr_scheduler import MultiStepLR
+
+    return MultiStepLR(optimizer, [known.BATCHES * epoch for epoch in known.MILESTONES])
 
 
 @pytest.mark.parametrize(
@@ -160,6 +175,38 @@ def test_a_run_resumed_for_longer_has_the_past_of_one_that_was_not_interrupted(
     assert (used is after) is not anew
     assert curve_of(used) == pytest.approx(curve_of(whole), rel=1e-5)
     assert used.eta.epoch == EPOCHS
+
+
+@pytest.mark.parametrize("options", [{"logging_steps": 3}, {"logging_steps": 1}])
+@pytest.mark.parametrize("metric", ["loss", "eval_loss"])
+def test_the_tracker_is_told_the_learning_rate_of_each_epoch(
+    tmp_path: Path,
+    trainer_of: Any,
+    callback: Any,
+    of_plateaus: Predictor,
+    metric: str,
+    options: dict[str, Any],
+) -> None:
+    predictor = known.follower(of_plateaus)
+    eta = callback(**known.PLATEAU, metric=metric, model_bundle=predictor)
+    options = {"eval_strategy": "epoch", "schedule": with_drops, **options}
+    trainer_of(tmp_path, [eta], **options).train()
+    assert known.rates_of(eta.curve) == pytest.approx(known.DROPS)
+    assert known.rates_told(eta) == pytest.approx(known.DROPS)
+    known.assert_follows(eta.answers, known.DROPS)
+
+
+def test_a_resumed_run_goes_on_with_the_learning_rates_of_its_past(
+    tmp_path: Path, trainer_of: Any, callback: Any, of_plateaus: Predictor
+) -> None:
+    asked = {**known.PLATEAU, "model_bundle": known.follower(of_plateaus)}
+    before, after = callback(**asked), callback(**asked)
+    options = {"save_strategy": "epoch", "schedule": with_drops}
+    trainer_of(tmp_path, [before], num_train_epochs=4, **options).train()
+    checkpoint = tmp_path / f"checkpoint-{4 * known.BATCHES}"
+    trainer_of(tmp_path, [after], **options).train(resume_from_checkpoint=str(checkpoint))
+    assert known.rates_told(after) == pytest.approx(known.DROPS)
+    known.assert_follows(after.answers, known.DROPS)
 
 
 def test_training_is_stopped_where_that_was_asked_for_alone(

@@ -48,10 +48,10 @@ def fit(keras: Any) -> Callable[..., Any]:
     return train
 
 
-def new_model(keras: Any) -> Any:
+def new_model(keras: Any, rate: Any = known.LR) -> Any:
     layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
     model = keras.Sequential([keras.layers.Input((1,)), layer])
-    model.compile(optimizer=keras.optimizers.SGD(known.LR), loss="mse")
+    model.compile(optimizer=keras.optimizers.SGD(rate), loss="mse")
     return model
 
 
@@ -64,7 +64,26 @@ def callback(keras: Any, released: Predictor) -> Callable[..., Any]:
 
 
 def curve_of(callback: Any) -> dict[float, float]:
-    return {epoch: value for epoch, value, _ in callback.state_dict()["curve"]}
+    return {epoch: value for epoch, value, *_ in callback.state_dict()["curve"]}
+
+
+def by_callback(keras: Any) -> tuple[Any, Any, list[float]]:
+    """A callback sets the rate before each epoch."""
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: known.DROPS[epoch])
+    return known.LR, schedule, known.DROPS
+
+
+def on_plateau(keras: Any) -> tuple[Any, Any, list[float]]:
+    """No loss is good enough: the rate falls at the end of each epoch but the first."""
+    schedule = keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_delta=99)
+    return known.LR, schedule, [known.LR * factor for factor in (1, 1, 0.1, 0.01, 1e-3, 1e-4)]
+
+
+def by_step(keras: Any) -> tuple[Any, Any, list[float]]:
+    """The optimizer computes the rate from the steps done."""
+    steps = 2 * known.BATCHES
+    rate = keras.optimizers.schedules.ExponentialDecay(known.LR, steps, 0.1, staircase=True)
+    return rate, None, [known.LR * factor for factor in (1, 1, 0.1, 0.1, 0.01, 0.01)]
 
 
 def test_the_answers_are_those_of_a_tracker_and_lie_in_history_and_file(
@@ -107,6 +126,47 @@ def test_a_run_resumed_for_longer_has_the_past_of_one_that_was_not_interrupted(
         after.answers, curve_of(after), model_bundle=released, horizon=EPOCHS, **SETTINGS
     )
     assert len(after.answers) == 3
+
+
+@pytest.mark.parametrize("made", [by_callback, on_plateau, by_step])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_tracker_is_told_the_learning_rate_of_each_epoch(
+    keras: Any, fit: Any, callback: Any, of_plateaus: Predictor, made: Any, first: bool
+) -> None:
+    rate, schedule, rates = made(keras)
+    eta = callback(**known.PLATEAU, model_bundle=known.follower(of_plateaus))
+    callbacks = [eta, *([schedule] if schedule else [])][:: 1 if first else -1]
+    fit(*callbacks, model=new_model(keras, rate))
+    assert known.rates_of(eta.state_dict()) == pytest.approx(rates)
+    assert known.rates_told(eta) == pytest.approx(rates)
+    known.assert_follows(eta.answers, rates)
+
+
+def test_a_resumed_run_goes_on_with_the_learning_rates_of_its_past(
+    tmp_path: Path, keras: Any, fit: Any, callback: Any, of_plateaus: Predictor
+) -> None:
+    asked = {**known.PLATEAU, "model_bundle": known.follower(of_plateaus)}
+    before, after = (callback(**asked, state_file=tmp_path / "eta.json") for _ in "ab")
+    rate, schedule, rates = by_callback(keras)
+    model = new_model(keras, rate)
+    fit(before, schedule, model=model, epochs=4)
+    fit(after, schedule, model=model, initial_epoch=4)
+    assert known.rates_told(after) == pytest.approx(rates)
+    known.assert_follows(after.answers, rates)
+
+
+def test_a_rate_that_cannot_be_read_costs_nothing_and_nothing_is_said(
+    keras: Any, fit: Any, callback: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as that of an optimizer for each layer."""
+    model, eta = new_model(keras), callback()
+    each = keras.optimizers.MultiOptimizer(lambda _: keras.optimizers.SGD(known.LR))
+    model.compile(optimizer=each, loss="mse")
+    with caplog.at_level(logging.WARNING, "epochs_left"):
+        fit(eta, model=model)
+    assert known.rates_of(eta.state_dict()) == [None] * EPOCHS
+    assert len(eta.answers) == EPOCHS
+    assert caplog.messages == []
 
 
 def test_another_fit_from_the_start_begins_anew(fit: Any, callback: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import os
 import runpy
 import subprocess
@@ -37,10 +38,11 @@ def fit() -> Callable[..., Any]:
     from lightning.pytorch.loggers import CSVLogger  # noqa: PLC0415
 
     class Number(lightning.LightningModule):  # type: ignore[name-defined, misc]
-        def __init__(self, bad_epoch: int | None) -> None:
+        def __init__(self, bad_epoch: int | None, optimize: Any) -> None:
             super().__init__()
             self.w = torch.nn.Parameter(torch.zeros(()))
-            self.bad_epoch = bad_epoch
+            self.unused = torch.nn.Parameter(torch.zeros(()))
+            self.bad_epoch, self.optimize = bad_epoch, optimize
 
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             loss = (self.w - known.GOAL) ** 2
@@ -51,30 +53,32 @@ def fit() -> Callable[..., Any]:
             self.log("val_loss", (self.w - known.GOAL) ** 2, batch_size=known.BATCH_SIZE)
 
         def configure_optimizers(self) -> Any:
+            if self.optimize is not None:
+                return self.optimize(self)
             return torch.optim.SGD(self.parameters(), lr=known.LR)
 
     def train(
         folder: Path,
-        callback: Any,
-        *,
+        *callbacks: Any,
         resume: str | None = None,
         bad_epoch: int | None = None,
+        optimize: Any = None,
         **options: Any,
     ) -> Any:
         data = torch.utils.data.DataLoader(
             torch.zeros(known.BATCHES * known.BATCH_SIZE), known.BATCH_SIZE
         )
         trainer = lightning.Trainer(
-            **{"max_epochs": EPOCHS, "enable_checkpointing": False} | options,
+            **{"max_epochs": EPOCHS, "enable_checkpointing": len(callbacks) > 1} | options,
             logger=CSVLogger(folder),
-            callbacks=[callback],
+            callbacks=list(callbacks),
             log_every_n_steps=1,
             accelerator="cpu",
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=folder,
         )
-        trainer.fit(Number(bad_epoch), data, data, ckpt_path=resume)
+        trainer.fit(Number(bad_epoch, optimize), data, data, ckpt_path=resume)
         return trainer
 
     return train
@@ -89,7 +93,52 @@ def callback(fit: Any, released: Predictor) -> Callable[..., Any]:
 
 
 def curve_of(callback: Any) -> dict[float, float]:
-    return {epoch: value for epoch, value, _ in callback.state_dict()["curve"]}
+    return {epoch: value for epoch, value, *_ in callback.state_dict()["curve"]}
+
+
+def by_epoch(module: Any) -> Any:
+    from torch.optim import SGD, lr_scheduler  # noqa: PLC0415
+
+    optimizer = SGD(module.parameters(), lr=known.LR)
+    return [optimizer], [lr_scheduler.MultiStepLR(optimizer, known.MILESTONES)]
+
+
+def by_step(module: Any) -> Any:
+    from torch.optim import SGD, lr_scheduler  # noqa: PLC0415
+
+    optimizer = SGD(module.parameters(), lr=known.LR)
+    steps = [known.BATCHES * epoch for epoch in known.MILESTONES]
+    schedule = lr_scheduler.MultiStepLR(optimizer, steps)
+    return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def in_a_tensor(module: Any) -> Any:
+    """The rate is a tensor, which the schedule changes in place."""
+    import torch  # noqa: PLC0415
+
+    optimizer = torch.optim.SGD(module.parameters(), lr=torch.tensor(known.LR), foreach=False)
+    return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, known.MILESTONES)]
+
+
+def on_plateau(module: Any) -> Any:
+    """No loss is good enough: the rate falls after every second epoch."""
+    from torch.optim import SGD, lr_scheduler  # noqa: PLC0415
+
+    optimizer = SGD(module.parameters(), lr=known.LR)
+    schedule = lr_scheduler.ReduceLROnPlateau(optimizer, patience=1, threshold=1.0)
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": schedule, "monitor": "train_loss"},
+    }
+
+
+def of_two_groups(module: Any) -> Any:
+    """The rates agree at first."""
+    from torch.optim import SGD, lr_scheduler  # noqa: PLC0415
+
+    optimizer = SGD([{"params": [module.w]}, {"params": [module.unused]}], lr=known.LR)
+    fall = [lambda _: 1.0, lambda epoch: 0.1 if epoch >= 3 else 1.0]
+    return [optimizer], [lr_scheduler.LambdaLR(optimizer, fall)]
 
 
 def test_the_answers_are_those_of_a_tracker_and_lie_in_the_log(
@@ -158,6 +207,56 @@ def test_a_run_resumed_for_longer_has_the_past_of_one_that_was_not_interrupted(
         **SETTINGS,
     )
     assert len(after.answers) == 3
+
+
+@pytest.mark.parametrize(
+    ("optimize", "rates"),
+    [
+        (by_epoch, known.DROPS),
+        (by_step, known.DROPS),
+        (in_a_tensor, known.DROPS),
+        (on_plateau, [known.LR * factor for factor in (1, 1, 0.1, 0.1, 0.01, 0.01)]),
+        (of_two_groups, [known.LR] * 3 + [None] * 3),
+        (None, [known.LR] * EPOCHS),
+    ],
+)
+def test_the_tracker_is_told_the_learning_rate_of_each_epoch(
+    tmp_path: Path, fit: Any, callback: Any, of_plateaus: Predictor, optimize: Any, rates: Any
+) -> None:
+    eta = callback(**known.PLATEAU, model_bundle=known.follower(of_plateaus))
+    fit(tmp_path, eta, optimize=optimize)
+    assert known.rates_of(eta.state_dict()) == pytest.approx(rates)
+    told = [math.nan if rate is None else rate for rate in rates]
+    assert known.rates_told(eta) == pytest.approx(told, nan_ok=True)
+    if None not in rates:
+        known.assert_follows(eta.answers, rates)
+
+
+def test_a_resumed_run_goes_on_with_the_learning_rates_of_its_past(
+    tmp_path: Path, fit: Any, callback: Any, of_plateaus: Predictor
+) -> None:
+    asked = {**known.PLATEAU, "model_bundle": known.follower(of_plateaus)}
+    before, after = callback(**asked), callback(**asked)
+    fit(tmp_path, before, max_epochs=4, optimize=by_epoch, enable_checkpointing=True)
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    fit(tmp_path, after, resume=str(checkpoint), optimize=by_epoch)
+    assert known.rates_told(after) == pytest.approx(known.DROPS)
+    known.assert_follows(after.answers, known.DROPS)
+
+
+@pytest.mark.parametrize("optimize", [by_epoch, by_step])
+def test_a_checkpoint_between_the_last_step_and_the_end_of_an_epoch_keeps_the_rate(
+    tmp_path: Path, fit: Any, callback: Any, optimize: Any
+) -> None:
+    """Validation lies there, and at its end checkpoints are made."""
+    from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
+
+    before, after = callback(), callback()
+    saving = ModelCheckpoint(tmp_path, monitor="val_loss", save_on_train_epoch_end=False)
+    fit(tmp_path, before, saving, max_epochs=2, optimize=optimize)
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    fit(tmp_path, after, resume=str(checkpoint), optimize=optimize)
+    assert known.rates_of(after.state_dict()) == pytest.approx(known.DROPS)
 
 
 def test_checkpoints_of_each_epoch_keep_what_was_seen_by_then(

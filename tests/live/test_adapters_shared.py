@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from epochs_left.live.adapters._frameworks import framework
-from epochs_left.live.adapters._optimizers import optimizer_settings
+from epochs_left.live.adapters._optimizers import agreed_rate, optimizer_settings, torch_rates
 from epochs_left.live.adapters._pass_mean import PassMean
 from epochs_left.live.adapters._stopping import StopRule
 from epochs_left.live.adapters._tracked_run import TrackedRun
@@ -24,6 +26,7 @@ from epochs_left.live.eta import Eta
 from epochs_left.live.tracker import EtaTracker
 from epochs_left.prediction.predictor import Predictor
 
+known = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "known_losses.py")))
 PACKAGE_ROOT = Path(__file__).parents[2] / "pipeline"
 ADAPTERS = {"lightning": "lightning", "huggingface": "transformers", "keras": "keras"}
 ETA = Eta(
@@ -128,6 +131,25 @@ class TestSettings:
         assert EtaTracker(0.1, **found)
 
 
+class TestRates:
+    @pytest.mark.parametrize("rate", [0.0, 0.1, np.float64(0.1), np.array(0.1)])
+    def test_a_rate_in_which_all_groups_of_all_optimizers_agree_is_told(self, rate: Any) -> None:
+        one, two = (SimpleNamespace(param_groups=[{"lr": rate}] * n) for n in (1, 2))
+        assert agreed_rate(torch_rates(one, two)) == float(rate)
+
+    @pytest.mark.parametrize(
+        "rates",
+        [[], [0.1, 0.2], [0.1, None], [None], ["auto"], [-0.1], [float("nan")], [float("inf")]],
+    )
+    def test_another_one_is_none(self, rates: list[Any]) -> None:
+        groups = [{"lr": rate} for rate in rates]
+        assert agreed_rate(torch_rates(SimpleNamespace(param_groups=groups))) is None
+
+    @pytest.mark.parametrize("optimizer", [None, object()])
+    def test_an_optimizer_of_which_nothing_is_known_has_none(self, optimizer: Any) -> None:
+        assert agreed_rate(torch_rates(optimizer)) is None
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_mean_of_a_pass_is_the_weighted_mean_wherever_it_is_interrupted(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -163,6 +185,47 @@ class TestRuns:
         assert found == expected[cut:], "seconds as well: the pause does not count"
         assert after.state_dict() == whole.state_dict()
 
+    @pytest.mark.parametrize("cut", [1, 2, 4, 5])
+    def test_a_resumed_run_is_told_the_learning_rates_of_its_past(
+        self, of_plateaus: Predictor, ticks: Any, cut: int
+    ) -> None:
+        asked = {**known.PLATEAU, "stop_if": "takes longer than 9 epochs at .95"}
+        whole, before, after = (run_of(known.follower(of_plateaus), ticks, **asked) for _ in "abc")
+        for run in (whole, before):
+            run.start(horizon=None, settings={})
+        expected, _ = self.told(whole, known.DROPS), self.told(before, known.DROPS[:cut])
+        after.load_state_dict(json.loads(json.dumps(before.state_dict(), allow_nan=False)))
+        after.start(horizon=None, settings={})
+        assert self.told(after, known.DROPS, cut) == expected[cut:]
+        assert after.state_dict() == whole.state_dict()
+        assert after.stop_reason == whole.stop_reason
+        known.assert_follows(expected, known.DROPS)
+
+    def told(self, run: TrackedRun, rates: list[float], first: int = 0) -> list[Any]:
+        """Return the answers after each epoch from ``first`` on."""
+        found = []
+        for i in range(first, len(rates)):
+            run.update(known.pass_means(i + 1)[-1], i + 1, lr=rates[i])
+            found.append(run.eta)
+        return found
+
+    def test_a_state_without_learning_rates_is_that_of_a_run_that_was_not_told_them(
+        self, of_plateaus: Predictor, ticks: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As version 1 wrote it: a user resumes after an update of the package."""
+        before, after = (run_of(known.follower(of_plateaus), ticks, **known.PLATEAU) for _ in "ab")
+        before.start(horizon=None, settings={})
+        self.told(before, known.DROPS[:4])
+        kept = before.state_dict()
+        old = {**kept, "version": 1, "curve": [row[:3] for row in kept["curve"]]}
+        with caplog.at_level(logging.WARNING, "epochs_left"):
+            after.load_state_dict(json.loads(json.dumps(old)))
+            after.start(horizon=None, settings={})
+            found = self.told(after, known.DROPS, 4)
+        assert caplog.messages == []
+        assert known.rates_of(after.state_dict()) == [None] * 4 + known.DROPS[4:]
+        known.assert_follows(found, [None] * 4 + known.DROPS[4:])
+
     def test_a_longer_horizon_is_another_question_about_the_same_past(
         self, curve: Any, of_plateaus: Predictor, ticks: Any
     ) -> None:
@@ -184,7 +247,7 @@ class TestRuns:
         run.start(horizon=None, settings={})
         self.fed(run, curve(0, n=9))
         run.update(0.7, 4)
-        assert [epoch for epoch, _, _ in run.state_dict()["curve"]] == [1, 2, 3, 4]
+        assert [epoch for epoch, *_ in run.state_dict()["curve"]] == [1, 2, 3, 4]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_divergence_survives_a_checkpoint(
@@ -247,6 +310,7 @@ class TestRuns:
             {"version": 9, "metric": "loss", "curve": [], "mean": [0, 0]},
             {"version": 1, "metric": "loss", "curve": [[1]], "mean": [0, 0]},
             {"version": 1, "metric": "loss", "curve": [], "mean": 3},
+            {"version": 2, "metric": "loss", "curve": [[1, 1, 1, 1, 1]], "mean": [0, 0]},
         ],
     )
     def test_a_state_that_is_none_is_left_and_said(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from epochs_left.live.history import MAX_EXACT, MAX_KEPT, MAX_POINTS, History
+from epochs_left.prediction.layout import RECORDED_LR
 
 
 def filled(times: np.ndarray, horizon: float | None = None, **settings: float | str) -> History:
@@ -42,6 +43,23 @@ def test_whole_epochs_with_a_gap_keep_what_an_epoch_means() -> None:
     curve = filled(np.array([1, 2, 4, 5, 6]), lr=0.1).curve()
     assert (curve.unit, curve.runs.rows.epoch.tolist()) == (1, [1, 2, 3, 4, 5, 6])
     assert "lr" in curve.runs.rows.numbers
+
+
+@pytest.mark.parametrize("times", [10 * np.arange(1, 8), np.arange(7.0), [0, 1, 3, 4, 5, 6, 7]])
+def test_a_recorded_rate_stays_beside_the_base_one(times: np.ndarray) -> None:
+    """On a grid it lies between its neighbours, as the loss does."""
+    history, times = History(None, {"lr": 0.5}), np.asarray(times, dtype=float)
+    rates = 0.5 - times / 100
+    for time, rate in zip(times, rates, strict=True):
+        history.add(time, 1.0, {RECORDED_LR: rate})
+    rows = history.curve().runs.rows
+    at = np.linspace(times[0], times[-1], len(rows))
+    np.testing.assert_allclose(rows.numbers[RECORDED_LR], 0.5 - at / 100)
+    np.testing.assert_array_equal(rows.numbers["lr"], 0.5)
+
+
+def test_a_rate_that_was_never_recorded_is_no_column() -> None:
+    assert RECORDED_LR not in filled(np.arange(9), lr=0.1).curve().runs.rows.numbers
 
 
 @pytest.mark.parametrize("seed", range(3))

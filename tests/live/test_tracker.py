@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from epochs_left.errors import ModelError
 from epochs_left.live.eta import Eta
 from epochs_left.live.history import MAX_EXACT, MAX_KEPT
-from epochs_left.live.state import _ANSWER
+from epochs_left.live.state import _ANSWER, VERSION
 from epochs_left.live.tracker import EtaTracker
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.answers import answers, last_answer
@@ -226,8 +226,9 @@ def test_a_state_of_another_tracker_is_refused(curve: Draw, small: Predictor) ->
     with pytest.raises(ValueError, match=r"another tracker: target 0\.001, now 0\.002; settings"):
         other.load_state_dict(state)
     for damaged in (
-        {**state, "version": 2},
-        {"version": 1},
+        {**state, "version": VERSION - 1},
+        {**state, "version": VERSION + 1},
+        {"version": VERSION},
         {**state, "time": [3.0, 2.0]},
         {**state, "values": {}},
         {**state, "motion": {"sizes": [3]}},

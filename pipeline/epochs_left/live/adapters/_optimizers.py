@@ -35,6 +35,21 @@ def torch_settings(optimizer: Any) -> dict[str, float | str]:
     return optimizer_settings(type(inner).__name__, inner.param_groups)
 
 
+def torch_rates(*optimizers: Any) -> list[Any]:
+    """Return the learning rate of each parameter group of PyTorch optimizers, as it is now.
+
+    A schedule may change a tensor in place: it is copied, which waits for no device.
+    """
+    groups = [group for one in optimizers for group in getattr(one, "param_groups", ())]
+    rates = [group.get("lr") for group in groups]
+    return [rate.clone() if hasattr(rate, "clone") else rate for rate in rates]
+
+
+def agreed_rate(rates: Sequence[Any]) -> float | None:
+    """Return the learning rate in which all agree, 0 or more; None if there is no such."""
+    return _common(rates, 0.0, above=False)
+
+
 def _common(values: Sequence[Any], lowest: float, above: bool) -> float | None:
     if not all(isinstance(v, Real) or getattr(v, "ndim", None) == 0 for v in values):
         return None

@@ -7,9 +7,10 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 from epochs_left.errors import did_you_mean
+from epochs_left.live.adapters._optimizers import agreed_rate
 from epochs_left.live.adapters._pass_mean import PassMean
 from epochs_left.live.adapters._stopping import StopRule
 from epochs_left.live.eta import Eta
@@ -19,9 +20,20 @@ from epochs_left.live.tracker import EtaTracker
 
 #: Receives every answer; `print` shows it.
 OnEta = Callable[[Eta], object]
-_VERSION = 1
+_VERSION = 2
+#: The first one had no learning rates: a run goes on from it as one that nobody tells them.
+_READABLE = (1, _VERSION)
 _GOAL = ("target", "plateau", "horizon", "mode", "ceiling")
 _LOG = logging.getLogger("epochs_left")
+
+
+class _Evaluation(NamedTuple):
+    """What was seen of one epoch; seconds count from the start of the run."""
+
+    epoch: float
+    value: float
+    seconds: float
+    lr: float | None
 
 
 class TrackedRun:
@@ -61,7 +73,7 @@ class TrackedRun:
         self._clock: Callable[[], float] = asked.get("clock", time.monotonic)
         self._tracker: EtaTracker | None = None
         self._judge: EtaTracker | None = None
-        self._curve: list[tuple[float, float, float]] = []
+        self._curve: list[_Evaluation] = []
         self._started = self._before = 0.0
         self._complained = False
 
@@ -81,32 +93,37 @@ class TrackedRun:
         level = None if self.rule is None else self.rule.level
         self._tracker = EtaTracker(**asked)
         self._judge = None if level is None else EtaTracker(**{**asked, "level": level})
-        self._before = self._curve[-1][2] if self._curve else 0.0
+        self._before = self._curve[-1].seconds if self._curve else 0.0
         self._started, self.stop_reason = self._clock(), None
-        for epoch, value, seconds in self._curve:
+        for seen in self._curve:
             for tracker in self._trackers():
-                tracker.observe(value, epoch=epoch, time=seconds)
+                tracker.observe(seen.value, epoch=seen.epoch, time=seen.seconds, lr=seen.lr)
 
-    def update(self, value: object, epoch: float) -> dict[str, float]:
+    def update(self, value: object, epoch: float, *, lr: float | None = None) -> dict[str, float]:
         """Take the metric after so many passes; return numbers for loggers.
 
         What cannot be tracked, such as a metric above its ceiling, never ends the training: it is
         said once.
+
+        Parameters
+        ----------
+        lr
+            Learning rate of the epoch just done, 0 or more; None where it is not known.
         """
         now = self._before + self._clock() - self._started
         try:
             number = as_number(self.metric, value)
             answers = [
-                tracker.update(number, epoch=epoch, time=now) for tracker in self._trackers()
+                tracker.update(number, epoch=epoch, time=now, lr=lr) for tracker in self._trackers()
             ]
         except (TypeError, ValueError) as error:
             self.complain(str(error))
             return {}
         if not answers:
             return {}
-        while self._curve and self._curve[-1][0] >= epoch:  # gone back to a checkpoint
+        while self._curve and self._curve[-1].epoch >= epoch:  # gone back to a checkpoint
             self._curve.pop()
-        self._curve.append((epoch, number, now))
+        self._curve.append(_Evaluation(epoch, number, now, lr))
         self.eta = answers[0]
         self.stop_reason = None if self.rule is None else self.rule.reason(answers[-1])
         if self._on_eta is not None:
@@ -124,16 +141,16 @@ class TrackedRun:
         return {
             "version": _VERSION,
             "metric": self.metric,
-            "curve": [[epoch, _written(value), seconds] for epoch, value, seconds in self._curve],
+            "curve": [[s.epoch, _written(s.value), s.seconds, s.lr] for s in self._curve],
             "mean": [_written(number) for number in self.mean.state()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, before `start`; one of another metric is left, which is said."""
         try:
-            if (state["version"], state["metric"]) != (_VERSION, self.metric):
+            if state["version"] not in _READABLE or state["metric"] != self.metric:
                 raise ValueError(f"a state of {state['metric']!r}, version {state['version']}")
-            curve = [(float(e), float(v), float(s)) for e, v, s in state["curve"]]
+            curve = [_evaluation(*row) for row in state["curve"]]
             self.mean.restore(state["mean"])
         except (KeyError, TypeError, ValueError) as error:
             self.complain(f"the past of {self.metric!r} is not in the checkpoint: {error}")
@@ -157,6 +174,11 @@ def _check(target: float | None, asked: Mapping[str, Any]) -> None:
     goal = {name: given.arguments[name] for name in _GOAL}
     Goal.of(**{**goal, "horizon": 1.0 if goal["horizon"] is None else goal["horizon"]})
     checked_settings(given.arguments["settings"])
+
+
+def _evaluation(epoch: Any, value: Any, seconds: Any, lr: Any = None) -> _Evaluation:
+    """Return what a row of a state says; ValueError or TypeError if it is none."""
+    return _Evaluation(float(epoch), float(value), float(seconds), agreed_rate([lr]))
 
 
 def _written(value: float) -> float | str:

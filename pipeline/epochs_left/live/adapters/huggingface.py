@@ -6,7 +6,7 @@ from typing import Any
 
 from epochs_left.dynamics.schedules import SCHEDULES
 from epochs_left.live.adapters._frameworks import framework
-from epochs_left.live.adapters._optimizers import torch_settings
+from epochs_left.live.adapters._optimizers import agreed_rate, torch_rates, torch_settings
 from epochs_left.live.adapters._tracked_run import OnEta, TrackedRun
 from epochs_left.live.eta import Eta
 
@@ -28,7 +28,8 @@ class EtaCallback(_Callback, _Exportable):
     The training loss is tracked as its mean over each pass, for which the Trainer is asked for a
     log entry at the end of each; any other metric at each entry that has it. The numbers are in
     ``trainer_state.json`` and in the logs of callbacks that come later; `attach` lets them come
-    before those that report to TensorBoard and others. The curve is kept in checkpoints. The first
+    before those that report to TensorBoard and others. The curve is kept in checkpoints. With an
+    entry counts the learning rate of the step before it, where all groups have the same. The first
     process predicts; of several the others are told whether to stop. One of these a Trainer.
 
     Parameters
@@ -67,6 +68,7 @@ class EtaCallback(_Callback, _Exportable):
         self._arguments = {"target": target, "metric": metric, "stop_if": stop_if, **asked}
         self._step = 0
         self._passes = 0
+        self._rates: list[Any] = []
 
     @property
     def eta(self) -> Eta | None:
@@ -104,10 +106,22 @@ class EtaCallback(_Callback, _Exportable):
         kept = (state.stateful_callbacks or {}).get(type(self).__name__)
         if state.global_step and isinstance(kept, dict):
             self.curve = kept.get("attributes", {}).get("curve", {})
-        self._step, self._passes = state.global_step, 0
+        self._step, self._passes, self._rates = state.global_step, 0, []
         if state.is_world_process_zero:
             settings = _settings(args, optimizer)
             self._run.start(horizon=_horizon(state), settings=settings)
+
+    def on_step_begin(
+        self,
+        args: Any,  # noqa: ARG002
+        state: Any,
+        control: Any,  # noqa: ARG002
+        optimizer: Any = None,
+        **others: Any,  # noqa: ARG002
+    ) -> None:
+        """Keep the learning rates: evaluations come without, older versions log the next one."""
+        if state.is_world_process_zero:
+            self._rates = torch_rates(optimizer)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> Any:  # noqa: ARG002
         """Ask for the training loss of the pass."""
@@ -132,7 +146,7 @@ class EtaCallback(_Callback, _Exportable):
             return control
         if state.is_world_process_zero:
             epoch = round(state.epoch) if _is_whole(state.epoch) else state.epoch
-            numbers = self._run.update(value, epoch)
+            numbers = self._run.update(value, epoch, lr=agreed_rate(self._rates))
             logs.update(numbers)
             state.log_history[-1].update(numbers)
         if self._run.rule is not None and _agreed(self._run.stop_reason is not None, args):

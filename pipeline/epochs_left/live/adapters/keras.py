@@ -10,7 +10,7 @@ from typing import Any
 
 from epochs_left.errors import InputOutputError
 from epochs_left.live.adapters._frameworks import framework
-from epochs_left.live.adapters._optimizers import optimizer_settings
+from epochs_left.live.adapters._optimizers import agreed_rate, optimizer_settings
 from epochs_left.live.adapters._tracked_run import OnEta, TrackedRun
 from epochs_left.live.eta import Eta
 from epochs_left.storage.tables import read_json, write_json
@@ -29,7 +29,8 @@ class EtaCallback(_Callback):
 
     Callbacks that come later in the list see the numbers, as `History` does: put this one before a
     `CSVLogger`. Each of several processes predicts from the same logs, so that all of them stop
-    together. Another `fit` goes on if its ``initial_epoch`` does, and else begins anew.
+    together. Another `fit` goes on if its ``initial_epoch`` does, and else begins anew. Of each
+    epoch the learning rate of its last step counts.
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ class EtaCallback(_Callback):
         value = logs.get(self._run.metric)
         if value is None:
             self._run.missing(list(logs))
-        numbers = {} if value is None else self._run.update(value, epoch + 1)
+        rate = _rate(self.model.optimizer, logs)
+        numbers = {} if value is None else self._run.update(value, epoch + 1, lr=rate)
         logs.update({name: numbers.get(name, math.nan) for name in _LOGGED})
         if self._run.stop_reason is not None:
             self.model.stop_training = True
@@ -120,3 +122,15 @@ def _settings(optimizer: Any) -> dict[str, float | str]:
         "nesterov": config.get("nesterov"),
     }
     return optimizer_settings(type(optimizer).__name__, [known])
+
+
+def _rate(optimizer: Any, logs: dict[str, Any]) -> float | None:
+    """Return the learning rate of the epoch just done; None where there is no single one.
+
+    A callback that changes it may have done so by now; it has logged then what it was.
+    """
+    kept = getattr(optimizer, "_learning_rate", None)
+    if isinstance(kept, _keras.optimizers.schedules.LearningRateSchedule):
+        return agreed_rate([kept(optimizer.iterations - 1)])  # the steps done are one ahead
+    now = getattr(optimizer, "learning_rate", None)
+    return agreed_rate([logs.get("learning_rate", now)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epochs_left.live.adapters._frameworks import framework
-from epochs_left.live.adapters._optimizers import torch_settings
+from epochs_left.live.adapters._optimizers import agreed_rate, torch_rates, torch_settings
 from epochs_left.live.adapters._tracked_run import OnEta, TrackedRun
 from epochs_left.live.eta import Eta
 
@@ -21,7 +21,8 @@ class EtaCallback(_Callback):
     """Predicts at the end of each training epoch how many are left, and logs it as ``eta/...``.
 
     Process zero predicts and logs; the others take part in the decision to stop alone. The curve
-    is kept in checkpoints. One of these a trainer.
+    is kept in checkpoints. Of each epoch the learning rate of its last step counts, where all
+    optimizers and groups have the same. One of these a trainer.
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ class EtaCallback(_Callback):
         self._run = TrackedRun(target, metric=name, stop_if=stop_if, on_eta=on_eta, **asked)
         self._metric = metric
         self._last: Any = None
+        self._rates: list[Any] = []
 
     @property
     def eta(self) -> Eta | None:
@@ -70,6 +72,17 @@ class EtaCallback(_Callback):
         """Make the tracker: length and settings of the run are known now."""
         if trainer.is_global_zero:
             self._run.start(horizon=_horizon(trainer), settings=_settings(trainer))
+
+    def on_train_batch_start(
+        self,
+        trainer: Any,
+        pl_module: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Keep the learning rates: when an epoch ends, its schedules have gone on already."""
+        if trainer.is_global_zero:
+            self._rates = torch_rates(*trainer.optimizers)
 
     def on_train_batch_end(
         self,
@@ -99,12 +112,13 @@ class EtaCallback(_Callback):
             _lightning.utilities.rank_zero_info(reason)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return self._run.state_dict()
+        """Return what a checkpoint keeps, which may be made between last step and end of epoch."""
+        return {**self._run.state_dict(), "lr": agreed_rate(self._rates)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._run.load_state_dict(state_dict)
+        self._rates = [state_dict.get("lr")]
 
     def _evaluated(self, trainer: Any) -> Any:
         """Return the metric of this epoch; None if it was not measured."""
@@ -120,7 +134,8 @@ class EtaCallback(_Callback):
         if value is None:
             self._run.missing(list(trainer.callback_metrics))
             return
-        numbers = self._run.update(value, trainer.current_epoch + 1)
+        rate = agreed_rate(self._rates)
+        numbers = self._run.update(value, trainer.current_epoch + 1, lr=rate)
         # As LearningRateMonitor logs: `self.log` wants every process.
         trainer.callback_metrics.update({k: _torch.tensor(v) for k, v in numbers.items()})
         row = {**numbers, "epoch": trainer.current_epoch}  # counted as Lightning does

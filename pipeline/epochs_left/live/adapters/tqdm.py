@@ -17,7 +17,8 @@ class EtaBar(_Bar):
     >>> from epochs_left.live.adapters.tqdm import EtaBar  # doctest: +SKIP
     >>> with EtaBar(range(200), target=0.05) as bar:  # doctest: +SKIP
     ...     for epoch in bar:
-    ...         bar.track(loss=train_one_epoch())
+    ...         bar.track(loss=train_one_epoch(), lr=scheduler.get_last_lr()[0])
+    ...         scheduler.step()
 
     It shows and never stops; for a checkpoint, `tracker` has the state.
 
