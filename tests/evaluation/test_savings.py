@@ -117,6 +117,22 @@ def test_who_knows_the_times_keeps_the_best_run_of_each_lineage(
         assert values(entry["predictor"])["lineages_lost"] == 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_known_beforehand_saves_most_at_no_regret(seed: int) -> None:
+    runs = planted_runs(seed)
+    found = savings(planted(runs, p=np.random.default_rng(seed).random(len(runs))))
+    for at in STOP_AT:
+        never = of_rule(found, "never converges, known beforehand", at, 1.0)["predictor"]
+        beaten = of_rule(found, "all but the fastest sibling, known beforehand", at, 1.0)
+        kept = [never, beaten["predictor"]]
+        assert all(values(entry)["lineages_lost"] == 0 for entry in kept)
+        assert all(values(entry)["slowdown"] == pytest.approx(1) for entry in kept)
+        assert values(never)["converging_stopped"] == 0
+        saved = [values(entry)["epochs_saved"] for entry in kept]
+        assert saved[0] < saved[1]
+        assert beaten["n_stopped"] <= beaten["n_open"]
+
+
 def test_stricter_thresholds_never_stop_more() -> None:
     rng = np.random.default_rng(100)
     runs = planted_runs(0)

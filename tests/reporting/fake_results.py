@@ -48,32 +48,39 @@ FEATURES = {
 
 
 def fake_results(seed: int = 0, *, n_rows: int = 4000, n_plane: int = 121) -> dict[str, Any]:
-    """Return a full set of results by file name."""
+    """Return results of two families, and of both together, by path below reports/results."""
     rng = np.random.default_rng(seed)
     return {
-        "scores.json": _scores(),
+        **{f"neuron/{name}": value for name, value in _of_family(rng, n_rows).items()},
+        **{f"mlp/{name}": value for name, value in _of_family(rng, n_rows).items()},
         "data_card.json": {
             "neuron": _data_card(rng),
             "mlp": {**_data_card(rng), "fitted": False},
         },
-        "closed_form.json": _closed_form(),
-        "predictions.parquet": _predictions(rng, n_rows),
-        "error_by_epoch.json": _error_by_epoch(),
-        "convergence.json": _convergence(),
-        "calibration.json": _calibration(),
-        "survival.json": _survival(),
-        "beats_baselines.json": _beaten(),
+        "neuron/closed_form.json": _closed_form(),
         "held_out_families.json": _held_out(),
         "unseen_plateaus.json": _unseen_plateaus(),
-        "importance.json": _importance(),
-        "parameter_plane.parquet": _plane(rng, n_plane),
-        "parameter_plane.json": {
+        "neuron/parameter_plane.parquet": _plane(rng, n_plane),
+        "neuron/parameter_plane.json": {
             "lr": 0.05, "model": "xgboost-causal", "w_plus": 0.0, "extent": 3.0,
             "n": n_plane**2, "boundary": "|w2 - w1| = |b|", "accuracy": 0.984,
             "median_relative_error": 0.087,
         },
         "provenance.json": _provenance(),
     }  # fmt: skip
+
+
+def _of_family(rng: np.random.Generator, n_rows: int) -> dict[str, Any]:
+    return {
+        "scores.json": _scores(),
+        "predictions.parquet": _predictions(rng, n_rows),
+        "error_by_epoch.json": _error_by_epoch(),
+        "convergence.json": _convergence(),
+        "calibration.json": _calibration(),
+        "survival.json": _survival(),
+        "beats_baselines.json": _beaten(),
+        "importance.json": _importance(),
+    }
 
 
 def _scores() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ if BROWSER is None:
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-BOARD = "#leaderboard-table"
+BOARD = "#leaderboard-neuron-table"
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,7 @@ def test_the_page_fits_its_window_in_both_schemes(
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(address)
     page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true })")
+    page.eval_on_selector_all(".option", "all => all.forEach(each => { each.hidden = false })")
     scrolled = page.evaluate("document.documentElement.scrollWidth")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.close()
@@ -101,10 +102,10 @@ def test_long_names_do_not_widen_the_page(
 ) -> None:
     rows = [
         {**row, "title": f"{row['title']} {'x' * 200}", "scope": f"{row['scope']}{'y' * 90}"}
-        for row in results["scores.json"]
+        for row in results["neuron/scores.json"]
     ]
     file = tmp_path / "index.html"
-    file.write_text(build_report({"scores.json": rows}), encoding="utf-8")
+    file.write_text(build_report({"neuron/scores.json": rows}), encoding="utf-8")
     page = browser.new_page(viewport={"width": 400, "height": 900})
     page.goto(file.as_uri())
     scrolled = page.evaluate("document.documentElement.scrollWidth")
@@ -151,13 +152,6 @@ def test_filters_and_search_narrow_the_rows_and_count_them(page: Any) -> None:
     assert page.locator(f"{BOARD} output").inner_text().startswith("1 of ")
 
 
-def test_the_table_begins_with_the_primary_scores(page: Any) -> None:
-    assert {tuple(pair) for pair in zip(_column(page, 10), _column(page, 11), strict=True)} == {
-        ("baseline", "all"), ("model", "all"),
-    }  # fmt: skip
-    assert set(_column(page, 12)) == {"run"}
-
-
 def test_copying_gives_the_shown_rows_with_full_numbers_as_tsv(browser: Any, address: str) -> None:
     page = browser.new_context(permissions=["clipboard-read", "clipboard-write"]).new_page()
     page.goto(address)
@@ -168,14 +162,11 @@ def test_copying_gives_the_shown_rows_with_full_numbers_as_tsv(browser: Any, add
         line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").splitlines()
     ]
     page.context.close()
-    assert lines[0][2:5] == [
-        "R² of log, row-wise",
-        "R² of log, row-wise lower",
-        "R² of log, row-wise upper",
-    ]
+    at = next(i for i, label in enumerate(lines[0]) if f"{label} lower" in lines[0])
+    assert lines[0][at + 1 : at + 3] == [f"{lines[0][at]} lower", f"{lines[0][at]} upper"]
     assert len(lines) == 3
     assert len({len(line) for line in lines}) == 1
-    assert all(float(line[3]) <= float(line[2]) <= float(line[4]) for line in lines[1:])
+    assert all(float(line[at + 1]) <= float(line[at]) <= float(line[at + 2]) for line in lines[1:])
 
 
 def test_every_section_can_be_reached_by_its_link(page: Any) -> None:
@@ -187,8 +178,32 @@ def test_every_section_can_be_reached_by_its_link(page: Any) -> None:
         assert -5 < top < 200 or at_end
 
 
+def _shown(page: Any) -> set[str]:
+    """Return the families whose part of a choice is to be seen."""
+    options = page.locator(".choice > .option").all()
+    return {option.get_attribute("data-name") for option in options if option.is_visible()}
+
+
+def test_one_family_is_shown_in_every_section_and_chosen_in_any(page: Any) -> None:
+    assert page.locator(".choice").count() > 3
+    assert _shown(page) == {"neuron"}
+    page.locator("#worst_runs .switch label", has_text="mlp").click()
+    assert _shown(page) == {"mlp"}
+    page.locator("#leaderboard .switch input[value=mlp]").focus()
+    page.keyboard.press("ArrowLeft")
+    assert _shown(page) == {"neuron"}
+
+
+def test_a_link_to_a_part_that_is_hidden_shows_it(browser: Any, address: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}#leaderboard-mlp-table")
+    page.locator("#leaderboard-mlp-table").wait_for(state="visible")
+    assert _shown(page) == {"mlp"}
+    page.close()
+
+
 def test_data_behind_a_figure_opens_by_keyboard(page: Any) -> None:
-    details = page.locator("figure details").first
+    details = page.locator("figure details:visible").first
     details.locator("summary").focus()
     page.keyboard.press("Enter")
     assert details.locator("table").is_visible()
@@ -197,7 +212,8 @@ def test_data_behind_a_figure_opens_by_keyboard(page: Any) -> None:
 def test_without_scripts_every_row_is_there(browser: Any, address: str) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto(address)
-    assert page.locator(f"{BOARD} tbody tr").count() == 128
+    assert page.locator(f"{BOARD} tbody tr").count() == 16
+    assert all(option.is_visible() for option in page.locator(".choice > .option").all())
     assert not page.locator(f"{BOARD} .tools").is_visible()
     page.context.close()
 
@@ -210,5 +226,6 @@ def test_printing_gives_a_pdf_without_the_navigation(browser: Any, address: str)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert pdf.startswith(b"%PDF")
     assert not page.locator("body > nav").is_visible()
+    assert all(option.is_visible() for option in page.locator(".choice > .option").all())
     assert sum(map(int, background[4:-1].split(","))) > 700
     page.close()

@@ -4,16 +4,16 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from epochs_left.reporting import build_report, result_files, summarise
 from epochs_left.reporting.palette import PALETTE, REGION_LEVELS
-from epochs_left.reporting.sections import SECTIONS
+from epochs_left.reporting.sections import FAMILIES, SECTIONS
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT = 2_000_000  # bytes
@@ -23,16 +23,16 @@ def test_the_same_results_give_the_same_bytes(results: dict[str, Any], report: s
     assert build_report(results) == report
 
 
-def test_a_section_names_the_folder_of_what_it_reads(results: dict[str, Any]) -> None:
-    page = build_report(results, {"scores.json": "neuron/scores.json"})
-    assert "<code>reports/results/neuron/scores.json</code>" in page
-    assert "<code>reports/results/scores.json</code>" not in page
+def test_a_section_names_where_what_it_reads_lies(report: str) -> None:
+    assert "<code>reports/results/FAMILY/scores.json</code>" in report
+    assert "<code>reports/results/data_card.json</code>" in report
+    assert "<code>benchmarks/results/real_logs.json</code>" in report
 
 
 def test_neither_order_nor_suffix_of_the_names_matters(
     results: dict[str, Any], report: str
 ) -> None:
-    shared = {"parameter_plane.json", "parameter_plane.parquet"}
+    shared = {"neuron/parameter_plane.json", "neuron/parameter_plane.parquet"}
     by_stem = {
         name if name in shared else name.rpartition(".")[0]: value
         for name, value in reversed(results.items())
@@ -52,13 +52,15 @@ def test_the_report_stays_small_with_as_much_data_as_evaluate_may_write(
     results: dict[str, Any],
 ) -> None:
     models = [f"model_{i}" for i in range(16)]
-    many = {**results, "scores.json": _copies(results["scores.json"], models)}
-    for name in ("importance.json", "error_by_epoch.json"):
-        many[name] = _copies(results[name], models)
-    table = results["predictions.parquet"]
-    many["predictions.parquet"] = pa.concat_tables(
-        table.set_column(0, "model", pa.array([model] * table.num_rows)) for model in models
-    )
+    many = dict(results)
+    for name in ("scores.json", "importance.json", "error_by_epoch.json"):
+        for family in FAMILIES:
+            many[f"{family}/{name}"] = _copies(results[f"mlp/{name}"], models)
+    table = results["mlp/predictions.parquet"]
+    for family in FAMILIES:
+        many[f"{family}/predictions.parquet"] = pa.concat_tables(
+            table.set_column(0, "model", pa.array([model] * table.num_rows)) for model in models
+        )
     assert len(build_report(many).encode()) < LIMIT
 
 
@@ -94,7 +96,7 @@ def test_every_section_has_its_heading_link_files_and_command(report: str) -> No
     for name, spec in SECTIONS.items():
         assert f'<section id="{name}" aria-labelledby="{name}-heading">' in report
         assert f'<a href="#{name}">{spec.title}</a>' in report
-        assert all(f"<code>reports/results/{file}</code>" in report for file in spec.reads)
+        assert all(f"/{file.rpartition('/')[2]}</code>" in report for file in spec.reads)
         assert f"made by <code>{spec.command}</code>" in report
 
 
@@ -143,41 +145,19 @@ def test_the_summary_is_json_and_says_what_the_page_says(results: dict[str, Any]
     summary = summarise(results)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["sections"][0]["name"] == "verdict"
-    assert not any(section["missing"] for section in summary["sections"])
+    told = [section["name"] for section in summary["sections"] if not section["missing"]]
+    assert {"data_card", "closed_form", "calibration", "residuals", "worst_runs"} <= set(told)
 
 
-def test_the_verdict_prints_the_row_wise_figure_beside_the_grouped(results: dict[str, Any]) -> None:
-    words = json.dumps(summarise(results)["sections"][0], ensure_ascii=False)
-    scores = [
-        score
-        for score in results["scores.json"]
-        if (score["model"], score["metric"], score["scale"]) == ("xgboost", "r2", "log")
-        and (score["scope"], score["weighting"]) == ("all", "run")
-    ]
-    for score in scores:
-        if score["split"] != "locked test":
-            assert f"{score['estimate']:.3f}" in words
-        else:
-            assert f"{100 * score['estimate']:.0f}\u202f%" in words
-
-
-@pytest.mark.parametrize(
-    ("oracle", "causal", "words"),
-    [
-        (0.97, 0.6, "almost completely; from its past alone, in good part."),
-        (0.97, -0.3, "almost completely; from its past alone, not at all."),
-        (0.9, 0.85, "largely; from its past alone, just as well."),
-        (0.3, None, "only roughly."),
-    ],
-)
-def test_the_headline_follows_the_figures(oracle: float, causal: float | None, words: str) -> None:
-    base = {"model": "m", "baseline": False, "split": "by lineage", "scope": "all", "scale": "log"}
-    base |= {"weighting": "run", "metric": "r2"}
-    levels = {"oracle": oracle, "causal": causal}
-    scores = [{**base, "view": view, "estimate": r2} for view, r2 in levels.items()]
-    headline = summarise({"scores.json": scores})["sections"][0]["blocks"][0]
-    assert headline["kind"] == "headline"
-    assert headline["sentence"].endswith(words)
+def test_families_stand_side_by_side_in_one_choice(results: dict[str, Any]) -> None:
+    (section,) = (s for s in summarise(results)["sections"] if s["name"] == "error_by_epoch")
+    (choice,) = section["blocks"]
+    assert [option["name"] for option in choice["options"]] == ["neuron", "mlp"]
+    assert choice["options"][0]["blocks"] == choice["options"][1]["blocks"]
+    alone = {name: value for name, value in results.items() if not name.startswith("neuron/")}
+    (section,) = (s for s in summarise(alone)["sections"] if s["name"] == "error_by_epoch")
+    assert [option["name"] for option in section["blocks"][0]["options"]] == ["mlp"]
+    assert section["missing"] == []
 
 
 def test_the_limits_name_what_was_not_tried(results: dict[str, Any]) -> None:
@@ -187,34 +167,17 @@ def test_the_limits_name_what_was_not_tried(results: dict[str, Any]) -> None:
     assert "trained by momentum and sgd" in limits
 
 
-@pytest.mark.parametrize(
-    ("gap", "words"), [(0.1, "Here it flatters."), (0.0, "little difference.")]
-)
-@pytest.mark.parametrize("luck", [-0.2, 0.2])  # of the rows that row-wise folds happen to predict
-def test_the_verdict_says_whether_the_row_wise_split_flatters_on_the_same_rows(
-    gap: float, words: str, luck: float
-) -> None:
-    base = {"model": "m", "view": "causal", "scope": "all", "scale": "log", "weighting": "run"}
-    levels = {"row-wise": 0.7 + gap + luck, "by lineage": 0.7}
-    scores = [
-        {**base, "metric": "r2", "split": split, "estimate": r2} for split, r2 in levels.items()
-    ]
-    scores.append({**base, "metric": "r2_gap", "split": "row-wise", "estimate": gap})
-    assert words in json.dumps(summarise({"scores.json": scores})["sections"][0])
-
-
-def test_a_group_of_features_goes_by_its_name(results: dict[str, Any]) -> None:
-    verdict = summarise(results)["sections"][0]["blocks"]
-    answers = next(block["items"] for block in verdict if block["kind"] == "facts")
-    assert "log slopes" in [answer["value"] for answer in answers]
-
-
 def test_the_dictionary_of_results_names_every_file_and_field(results: dict[str, Any]) -> None:
     dictionary = (REPOSITORY / "reports" / "README.md").read_text(encoding="utf-8")
-    assert set(result_files()) == set(results)
+    assert {name.rpartition("/")[2] for name in results} <= _plain(result_files())
+    for name in _plain(result_files()):
+        assert f"`{name}`" in dictionary, name
     for name, value in results.items():
-        assert f"`{name}`" in dictionary
         assert all(f"`{field}`" in dictionary for field in _fields(value)), name
+
+
+def _plain(paths: Iterable[str]) -> set[str]:
+    return {path.rpartition("/")[2] for path in paths}
 
 
 def _fields(value: Any) -> list[str]:

@@ -24,7 +24,7 @@ def test_decimals(value: float | None, digits: int, words: str) -> None:
     ("value", "words"),
     [
         (0, "0"), (351, "351"), (45.0, "45"), (0.01, "0.01"), (1.234, "1.23"), (23.456, "23.5"),
-        (1e-6, "1.00 × 10^−6"), (2.5e7, "2.50 × 10^7"), (-3.5, "−3.5"), (None, "–"),
+        (1e-6, "1.00 × 10⁻⁶"), (2.5e7, "2.50 × 10⁷"), (-3.5, "−3.5"), (None, "–"),
         (float("nan"), "–"), (0.00123, "0.00123"), (99999, "99,999"),
     ],
 )  # fmt: skip
@@ -37,6 +37,7 @@ def test_brief_numbers_have_three_digits_at_most_and_no_idle_zeros(
 def test_intervals_are_left_out_where_none_was_made() -> None:
     assert wording.between(0.91, 0.94) == "0.91 to 0.94"
     assert wording.between_percent(0.91, 0.94) == "91 to 94\u202f%"
+    assert wording.between_percent(0.914, 0.94, 1) == "91.4 to 94.0\u202f%"
     assert wording.between(None, 0.94) == wording.between_percent(0.9, None) == ""
 
 
@@ -47,12 +48,12 @@ def test_sizes(n_bytes: float | None, words: str) -> None:
     assert wording.file_size(n_bytes) == words
 
 
-def test_a_higher_share_never_gets_a_humbler_word() -> None:
-    words = [wording.grade(r2 / 100) for r2 in range(-50, 101)]
-    ranks = list(dict.fromkeys(words))
-    assert ranks[0] == "not at all"
-    assert ranks[-1] == "almost completely"
-    assert sorted(words, key=ranks.index) == words
+def test_a_span_has_its_ends_or_one_figure_where_they_read_alike() -> None:
+    assert wording.span([0.5, 0.1, 0.3]) == "0.10 to 0.50"
+    assert wording.span([0.501, 0.499]) == "0.50"
+    assert wording.span([7]) == "7.00"
+    assert wording.span_percent(iter([0.866, 0.991])) == "87 to 99\u202f%"
+    assert wording.span_percent([0.5], 1) == "50.0\u202f%"
 
 
 def test_lists_read_like_sentences() -> None:

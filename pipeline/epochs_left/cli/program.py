@@ -14,6 +14,7 @@ from epochs_left.cli import (
     explain,
     models,
     predict,
+    report,
     validate,
     watch,
 )
@@ -44,6 +45,7 @@ app.command("explain", help=explain.HELP, epilog=explain.EXAMPLES)(explain.expla
 app.command("backtest", help=backtest.HELP, epilog=backtest.EXAMPLES)(backtest.backtest)
 app.command("watch", help=watch.HELP, epilog=watch.EXAMPLES)(watch.watch)
 app.command("validate", help=validate.HELP, epilog=validate.EXAMPLES)(validate.validate)
+app.command("report", help=report.HELP, epilog=report.EXAMPLES)(report.report)
 app.add_typer(models.app, name="models")
 
 

@@ -137,10 +137,25 @@ def _slower_than(reference: str) -> Rule:
     return rule
 
 
+def _never_converges(field: pd.DataFrame, threshold: float) -> BoolArray:
+    never: BoolArray = (field["converged"] < threshold).to_numpy()
+    return never
+
+
+def _beaten(field: pd.DataFrame, factor: float) -> BoolArray:
+    reached = field["epochs"].where(field["converged"])
+    fastest = reached.groupby(field["lineage_id"]).transform("min")
+    beaten: BoolArray = (~(reached <= factor * fastest)).to_numpy()
+    return beaten
+
+
+#: The rules known beforehand know how runs end: the most that can be saved without regret.
 RULES: Mapping[str, tuple[Rule, tuple[float, ...]]] = {
     "unlikely to converge": (_unlikely, PROBABILITIES),
     "slower than the best sibling": (_slower_than("min"), FACTORS),
     "slower than the median sibling": (_slower_than("median"), FACTORS),
+    "never converges, known beforehand": (_never_converges, (1.0,)),
+    "all but the fastest sibling, known beforehand": (_beaten, (1.0,)),
 }
 
 #: Of the columns of `_consequences`: epochs, epochs saved, runs in progress that converge, those of

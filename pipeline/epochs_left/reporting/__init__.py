@@ -14,16 +14,14 @@ from epochs_left.reporting.summary import result_files, summarise
 __all__ = ["build_report", "result_files", "summarise"]
 
 
-def build_report(results: Mapping[str, Any], paths: Mapping[str, str] | None = None) -> str:
+def build_report(results: Mapping[str, Any]) -> str:
     """Return the report as one self-contained HTML document.
 
     Parameters
     ----------
     results
-        What `evaluate` wrote, by file name (``scores.json``, ``parameter_plane.parquet``) or by
-        file stem: parsed JSON, or a `pyarrow.Table` for Parquet. `result_files` names what is
-        read. Whatever is missing or empty is said to be so in its section.
-    paths
-        Where a result lies below ``reports/results``, for its section to say; its name if absent.
+        What `evaluate` wrote, by path below ``reports/results`` (``neuron/scores.json``), with or
+        without the extension: parsed JSON, or a `pyarrow.Table` for Parquet. `result_files` names
+        what is read. Whatever is missing or empty is said to be so in its section.
     """
-    return render(summarise(results, paths))
+    return render(summarise(results))

@@ -116,7 +116,31 @@ class Figure(TypedDict):
     table: Table
 
 
-Block = Headline | Text | Points | Facts | Commands | Table | Figure
+class Option(TypedDict):
+    """One of several contents; ``name`` is part of the ids within."""
+
+    name: str
+    title: str
+    blocks: list[Block]
+
+
+class Choice(TypedDict):
+    """Contents of which the page shows one at a time; on paper and without a script all."""
+
+    kind: Literal["choice"]
+    label: str
+    options: list[Option]
+
+
+Block = Headline | Text | Points | Facts | Commands | Table | Figure | Choice
+
+
+def choice(label: str, options: Sequence[tuple[str, str, Sequence[Block]]]) -> Choice:
+    """Return a choice between (name, title, blocks); choices of one label change together."""
+    listed: list[Option] = [
+        {"name": name, "title": title, "blocks": list(blocks)} for name, title, blocks in options
+    ]
+    return {"kind": "choice", "label": label, "options": listed}
 
 
 def headline(sentence: str) -> Headline:

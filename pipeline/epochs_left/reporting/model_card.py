@@ -16,7 +16,11 @@ _KINDS = {
     "threshold": "another threshold",
     "plateau": "plateau",
 }
-_INPUTS = {"all": "everything", "loss_only": "the loss alone"}
+_INPUTS = {
+    "all": "everything",
+    "rates": "loss and learning rates so far",
+    "loss_only": "the loss alone",
+}
 _KEYS = ("family", "target_kind", "availability")
 
 _USE = """

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from itertools import count
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from epochs_left.reporting import wording
+from epochs_left.reporting.compact_svg import compact
 from epochs_left.reporting.content import Cell, Form, Panel
 from epochs_left.reporting.palette import css_rules
 from epochs_left.reporting.summary import Summary
@@ -36,7 +38,7 @@ def render(summary: Summary) -> str:
     environment = _environment()
     sheet = StyleSheet()
     body = environment.get_template("body.html").render(
-        summary=summary, picture=partial(_picture, sheet=sheet)
+        summary=summary, picture=partial(_picture, sheet=sheet, numbers=count())
     )
     style = css_rules() + _source("report.css") + sheet.css()
     script = _source("report.js")
@@ -62,7 +64,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _picture(name: str, panel: Panel, *, sheet: StyleSheet) -> Markup:
+def _picture(name: str, panel: Panel, *, sheet: StyleSheet, numbers: Iterator[int]) -> Markup:
     svg = chart_svg(
         panel["chart"],
         name=name,
@@ -70,7 +72,7 @@ def _picture(name: str, panel: Panel, *, sheet: StyleSheet) -> Markup:
         description=panel["description"],
         sheet=sheet,
     )
-    return Markup(svg)
+    return Markup(compact(svg, prefix=f"p{next(numbers)}-"))
 
 
 def _source(name: str) -> str:
@@ -102,6 +104,8 @@ def _written(cell: Cell, form: Form) -> str:
 
 
 def _sort_key(cell: Cell) -> str:
-    """Return what a column is sorted by: the full number, or nothing for text and null."""
+    """Return what a column is sorted by: six digits of a number, or nothing for text and null."""
     value = cell["value"] if isinstance(cell, dict) else cell
-    return repr(value) if isinstance(value, int | float) else ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+    return str(value) if isinstance(value, int) else ""

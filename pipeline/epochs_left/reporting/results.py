@@ -52,6 +52,10 @@ class Results:
         values = [None] * self._n_rows(name) if found is None else found.to_pylist()
         return np.array(["" if value is None else str(value) for value in values], dtype=object)
 
+    def has_folder(self, folder: str) -> bool:
+        """Tell whether any result lies in a folder."""
+        return any(name.startswith(f"{folder}/") for name in self._loaded)
+
     def below(self, folder: str) -> Results:
         """Return the results of a folder under their plain names."""
         start = f"{folder}/"

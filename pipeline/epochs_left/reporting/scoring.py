@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from epochs_left.reporting.content import Estimate, LegendEntry, Mark, legend
 from epochs_left.reporting.results import Results, Row, count, number, word
+from epochs_left.reporting.wording import CONFIDENCE, between, between_percent, decimal, percent
 
 SCORES = "scores.json"
 
@@ -24,11 +25,16 @@ SPLIT_LEGEND = legend(*SPLITS)
 
 GAP = "r2_gap"
 
-VIEWS = (("oracle", "End point known"), ("causal", "Past alone"))
+ORACLE, CAUSAL = "oracle", "causal"
+VIEWS = ((ORACLE, "End point known"), (CAUSAL, "Past alone"))
+#: The colour and the mark of each view where they stand in one picture.
+VIEW_LOOKS: Mapping[str, tuple[str, Mark]] = {
+    ORACLE: ("purple", "open"),
+    CAUSAL: ("blue", "circle"),
+}
 
 
-#: Families in the order of their size; the first is the one that the other sections show.
-FAMILIES = ("neuron", "mlp", "resnet", "char_lm")
+NOTHING: Estimate = {"value": None, "lower": None, "upper": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +67,12 @@ FAMILY_LOOKS: Mapping[str, tuple[str, Mark]] = {
 LEAST_LINEAGES = 10
 
 
-def of_family(results: Results, name: str) -> Results:
-    """Return the results of one family under their plain names."""
-    return results if name == FAMILIES[0] else results.below(name)
-
-
-def read_scores(results: Results) -> list[Score]:
-    """Return all scores; names that are null become "unknown"."""
-    return [_score(row) for row in results.rows(SCORES)]
+def read_scores(results: Results, **fields: str) -> list[Score]:
+    """Return the scores that have these fields, all if none; null names become "unknown"."""
+    rows = results.rows(SCORES)
+    return [
+        _score(row) for row in rows if all(row.get(name) == each for name, each in fields.items())
+    ]
 
 
 def _score(row: Row) -> Score:
@@ -91,6 +95,14 @@ def estimate(row: Row, value: str, lower: str = "lower", upper: str = "upper") -
         "lower": number(row.get(lower)),
         "upper": number(row.get(upper)),
     }
+
+
+def negated(figure: Estimate) -> Estimate:
+    """Return a difference the other way round."""
+    value, lower, upper = (
+        None if at is None else -at for at in (figure["value"], figure["lower"], figure["upper"])
+    )
+    return {"value": value, "lower": upper, "upper": lower}
 
 
 def feature_label(row: Row) -> str:
@@ -135,12 +147,6 @@ def family_legend(families: Iterable[str]) -> list[LegendEntry]:
     return legend(*((name, *FAMILY_LOOKS[name]) for name in families))
 
 
-def headline_score(scores: Sequence[Score], champion: Score) -> Score:
-    """Return the primary score of a champion on the locked test, or else the one it won by."""
-    same = {"model": champion.model, "view": champion.view}
-    return first(primary(scores), split=LOCKED_TEST, **same) or champion
-
-
 def champion_of(scores: Sequence[Score], view: str, *, baseline: bool = False) -> Score | None:
     """Return the primary score of the best model (or best baseline) of a view.
 
@@ -162,3 +168,22 @@ def titles(scores: Iterable[Score]) -> dict[str, str]:
 def view_title(view: str) -> str:
     """Return what a view is called in the report."""
     return dict(VIEWS).get(view, view)
+
+
+def told(figure: Estimate, digits: int = 2, *, named: bool = False) -> str:
+    """Return ``0.93 (0.91 to 0.94)``, or the figure alone where no interval was made.
+
+    If ``named``, the words in brackets say what they are.
+    """
+    bounds = between(figure["lower"], figure["upper"], digits)
+    return decimal(figure["value"], digits) + _in_brackets(bounds, named)
+
+
+def told_percent(figure: Estimate, digits: int = 0, *, named: bool = False) -> str:
+    """Return ``93 % (91 to 94 %)``, as `told` does."""
+    bounds = between_percent(figure["lower"], figure["upper"], digits)
+    return percent(figure["value"], digits) + _in_brackets(bounds, named)
+
+
+def _in_brackets(bounds: str, named: bool) -> str:
+    return f" ({CONFIDENCE} {bounds})" if bounds and named else f" ({bounds})" if bounds else ""

@@ -7,9 +7,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
-from epochs_left.reporting.content import Block
+from epochs_left.reporting.content import Block, choice
 from epochs_left.reporting.results import Results
-from epochs_left.reporting.sections import SECTIONS, SectionSpec
+from epochs_left.reporting.sections import ALL, FAMILIES, SECTIONS, SectionSpec
+
+#: What the paths of results begin with that benchmarks make, and where these lie.
+BENCHMARKS, MEASURED = "benchmarks", "benchmarks/results"
 
 
 class SectionSummary(TypedDict):
@@ -31,29 +34,51 @@ class Summary(TypedDict):
     sections: list[SectionSummary]
 
 
-def summarise(results: Mapping[str, Any], paths: Mapping[str, str] | None = None) -> Summary:
+def summarise(results: Mapping[str, Any]) -> Summary:
     """Return the content of the report as plain data (see `build_report` for the arguments)."""
     read = Results(results)
     return {
         "title": "How many epochs are left?",
-        "sections": [summarise_section(spec, read, paths or {}) for spec in ordered_sections()],
+        "sections": [summarise_section(spec, read) for spec in ordered_sections()],
     }
 
 
-def summarise_section(
-    spec: SectionSpec, results: Results, paths: Mapping[str, str]
-) -> SectionSummary:
+def summarise_section(spec: SectionSpec, results: Results) -> SectionSummary:
     """Return one section: its strings fit for HTML and XML, its numbers finite or null."""
     section: SectionSummary = {
         "name": spec.name,
         "title": spec.title,
         "question": spec.question,
-        "reads": [paths.get(name, name) for name in spec.reads],
-        "missing": [name for name in spec.reads if name not in results],
+        "reads": [_location(name if spec.of == ALL else f"FAMILY/{name}") for name in spec.reads],
+        "missing": [_location(name) for name in _missing(spec, results)],
         "command": spec.command,
-        "blocks": list(spec.compose(results)),
+        "blocks": _blocks(spec, results),
     }
     return cast(SectionSummary, _cleaned(section))
+
+
+def _location(name: str) -> str:
+    """Return where in the repository a result lies."""
+    folder, _, file = name.partition("/")
+    return f"{MEASURED}/{file}" if folder == BENCHMARKS else f"reports/results/{name}"
+
+
+def _missing(spec: SectionSpec, results: Results) -> list[str]:
+    """Return the files that are not there, but of families of which nothing is."""
+    absent = {name for name in FAMILIES if not results.has_folder(name)}
+    if len(absent) == len(FAMILIES):
+        absent = set()
+    return [
+        name for name in spec.files if name not in results and name.partition("/")[0] not in absent
+    ]
+
+
+def _blocks(spec: SectionSpec, results: Results) -> list[Block]:
+    if spec.of == ALL:
+        return list(spec.compose(results))
+    composed = {name: spec.compose(results.below(name)) for name in FAMILIES}
+    told = [(name, name, blocks) for name, blocks in composed.items() if blocks]
+    return [choice("Family", told)] if told else []
 
 
 def ordered_sections() -> list[SectionSpec]:
@@ -63,7 +88,7 @@ def ordered_sections() -> list[SectionSpec]:
 
 def result_files() -> tuple[str, ...]:
     """Return the names of all files that some section reads, in alphabetical order."""
-    return tuple(sorted({name for spec in ordered_sections() for name in spec.reads}))
+    return tuple(sorted({name for spec in ordered_sections() for name in spec.files}))
 
 
 def _cleaned(value: Any) -> Any:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 MISSING = "–"
 _NARROW_SPACE = "\u202f"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CONFIDENCE = f"95{_NARROW_SPACE}% interval"
-
-#: How much of the variation is explained, from the largest bound down.
-_GRADES = (
-    (0.95, "almost completely"),
-    (0.8, "largely"),
-    (0.5, "in good part"),
-    (0.2, "only roughly"),
-    (0.05, "hardly"),
-)
 
 
 def decimal(value: float | None, digits: int = 2) -> str:
@@ -46,7 +39,7 @@ def brief(value: float | None) -> str:
         written = decimal(value, min(5, max(0, 3 - whole_digits)))
         return written.rstrip("0").rstrip(".") if "." in written else written
     mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa} × 10^{int(exponent)}".replace("-", "−")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
 
 
 def between(lower: float | None, upper: float | None, digits: int = 2) -> str:
@@ -56,11 +49,23 @@ def between(lower: float | None, upper: float | None, digits: int = 2) -> str:
     return f"{decimal(lower, digits)} to {decimal(upper, digits)}"
 
 
-def between_percent(lower: float | None, upper: float | None) -> str:
+def between_percent(lower: float | None, upper: float | None, digits: int = 0) -> str:
     """Return ``91 to 94 %``, or an empty string where no interval was made."""
     if lower is None or upper is None:
         return ""
-    return f"{decimal(100 * lower, 0)} to {percent(upper)}"
+    return f"{decimal(100 * lower, digits)} to {percent(upper, digits)}"
+
+
+def span(values: Iterable[float], digits: int = 2) -> str:
+    """Return ``0.77 to 0.99``, or one figure where the lowest and the highest read alike."""
+    listed = list(values)
+    low, high = decimal(min(listed), digits), decimal(max(listed), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def span_percent(values: Iterable[float], digits: int = 0) -> str:
+    """Return ``77 to 99 %``, or one figure where the lowest and the highest read alike."""
+    return f"{span((100 * value for value in values), digits)}{_NARROW_SPACE}%"
 
 
 def file_size(n_bytes: float | None) -> str:
@@ -71,11 +76,6 @@ def file_size(n_bytes: float | None) -> str:
         if n_bytes >= size:
             return f"{brief(n_bytes / size)} {unit}"
     return f"{integer(n_bytes)} B"
-
-
-def grade(r2: float) -> str:
-    """Return how well remaining epochs are predicted, as an adverb, from a share explained."""
-    return next((words for bound, words in _GRADES if r2 >= bound), "not at all")
 
 
 def joined(names: list[str]) -> str:

@@ -14,4 +14,7 @@ CLASSIFIERS = MODELS / "converges"
 RESULTS = Path("reports/results")
 REPORT = Path("reports/index.html")
 METRICS = Path("reports/metrics.json")
+#: Results of benchmarks that `dvc repro` does not run: too long for it, or of files not in here.
+MEASURED = {"benchmarks": Path("benchmarks/results")}
 PICTURES = Path("reports/pictures")
+PLOTS = Path("reports/plots")

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 #: What the pipeline needs of the checkout; the rest it makes.
-_COPIED = ("dvc.yaml", ".dvcignore", "pipeline")
+_COPIED = ("dvc.yaml", ".dvcignore", "pipeline", "benchmarks/results")
 
 
 def make_workspace(folder: Path) -> None:

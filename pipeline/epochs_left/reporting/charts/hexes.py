@@ -17,7 +17,7 @@ from epochs_left.reporting.palette import colour
 from epochs_left.reporting.ticks import Tick
 
 HEIGHT = 360.0  # px
-N_ACROSS = 32  # hexagons along the x axis
+N_ACROSS = 24  # hexagons along the x axis
 N_LEVELS = 8  # level0 ... level7 of the palette
 CORNERS = [(0.5, 1 / 6), (0.0, 1 / 3), (-0.5, 1 / 6), (-0.5, -1 / 6), (0.0, -1 / 3), (0.5, -1 / 6)]
 

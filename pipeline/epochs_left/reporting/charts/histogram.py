@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from epochs_left.reporting.charts import canvas, chart
-from epochs_left.reporting.palette import colour
+from epochs_left.reporting.charts.boxes import draw_boxes
 from epochs_left.reporting.ticks import whole_ticks
-from epochs_left.reporting.wording import brief, integer
+from epochs_left.reporting.wording import integer
 
 HEIGHT = 300.0  # px
 
@@ -61,6 +61,7 @@ def histogram(spec: HistogramChart) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: integer(value)))
     axes.set_xlim(spec["edges"][0], spec["edges"][-1])
+    axes.set_ylim(bottom=0)
     axes.set_xlabel(spec["x_label"])
     axes.set_ylabel(spec["y_label"])
     return figure
@@ -69,14 +70,8 @@ def histogram(spec: HistogramChart) -> Figure:
 def _draw_layer(
     axes: Axes, edges: Sequence[float], layer: Layer, below: list[float]
 ) -> list[float]:
-    for left, right, base, height in zip(
-        edges[:-1], edges[1:], below, layer["counts"], strict=False
-    ):
-        if height:
-            span = f"{brief(left)} to {brief(right)}"
-            words = canvas.tip(f"{span} epochs: {integer(height)} {layer['label']}")
-            axes.bar(
-                left, height, right - left, bottom=base, align="edge", gid=words,
-                color=colour(layer["colour"]), edgecolor=colour("paper"), linewidth=0.6,
-            )  # fmt: skip
+    """Draw a layer as one shape and return the heights upon which the next one stands."""
+    bins = zip(edges[:-1], edges[1:], below, layer["counts"], strict=False)
+    boxes = [(left, base, right - left, height) for left, right, base, height in bins if height]
+    draw_boxes(axes, boxes, layer["colour"], tip=layer["label"])
     return [base + height for base, height in zip(below, layer["counts"], strict=False)]

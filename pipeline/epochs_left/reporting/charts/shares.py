@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from epochs_left.reporting.charts import canvas, chart
+from epochs_left.reporting.charts.boxes import Box, draw_boxes
 from epochs_left.reporting.palette import colour
 from epochs_left.reporting.wording import integer, percent
 
 ROW_HEIGHT = 24.0  # px
 MARGIN = 56.0  # px
+BAR = 0.72  # height of a bar, of a row's
 
 
 class ShareRow(TypedDict):
@@ -49,11 +51,14 @@ def share_chart(
 
 @chart
 def shares(spec: ShareChart) -> Figure:
-    """Draw bars from the left in the order of the series."""
+    """Draw bars from the left in the order of the series, each series as one shape."""
     figure, axes = canvas.new_chart(MARGIN + ROW_HEIGHT * max(1, len(spec["rows"])))
     canvas.rows_axis(axes, [row["label"] for row in spec["rows"]])
+    for order, (name, fill) in enumerate(zip(spec["series"], spec["colours"], strict=True)):
+        parts = [part for at, row in enumerate(spec["rows"]) for part in _part(at, row, order)]
+        draw_boxes(axes, parts, fill, tip=name)
     for at, row in enumerate(spec["rows"]):
-        _draw_bar(axes, at, row, spec)
+        _draw_words(axes, at, row)
     for label, row in zip(axes.get_yticklabels(), spec["rows"], strict=True):
         label.set_color(colour("ink" if row["shares"] else "muted"))
     axes.set_xlim(0, 1)
@@ -62,15 +67,14 @@ def shares(spec: ShareChart) -> Figure:
     return figure
 
 
-def _draw_bar(axes: Axes, at: int, row: ShareRow, spec: ShareChart) -> None:
-    start = 0.0
-    for name, fill, share in zip(spec["series"], spec["colours"], row["shares"], strict=False):
-        words = canvas.tip(f"{row['label']}: {name} {percent(share)}")
-        axes.barh(
-            at, share, left=start, height=0.72, color=colour(fill), gid=words,
-            edgecolor=colour("paper"), linewidth=1,
-        )  # fmt: skip
-        start += share
+def _part(at: int, row: ShareRow, order: int) -> list[Box]:
+    """Return the box of one series in one bar, none where its share is 0."""
+    width = row["shares"][order] if order < len(row["shares"]) else 0.0
+    start = sum(row["shares"][:order])
+    return [(start, at - BAR / 2, width, BAR)] if width else []
+
+
+def _draw_words(axes: Axes, at: int, row: ShareRow) -> None:
     if row["shares"]:
         axes.annotate(
             f"{percent(row['shares'][0])} of {integer(row['n'])}", (1, at), (5, 0),

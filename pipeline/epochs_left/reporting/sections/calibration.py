@@ -20,14 +20,12 @@ from epochs_left.reporting.content import (
 )
 from epochs_left.reporting.results import Results, Row, count, mapping, number, sequence, word
 from epochs_left.reporting.scoring import (
-    FAMILIES,
     FAMILY_LOOKS,
     LEAST_LINEAGES,
     estimate,
     family_legend,
-    of_family,
 )
-from epochs_left.reporting.sections import section
+from epochs_left.reporting.sections import FAMILIES, section
 from epochs_left.reporting.ticks import Tick, share_ticks
 from epochs_left.reporting.wording import brief, joined, percent
 
@@ -42,11 +40,11 @@ HIGHEST = 0.25  # share of a tenth at which the axis ends, unless one is higher
     title="Calibration",
     question="Do the intervals hold the truth as often as they say, and how wide are they?",
     order=70,
-    reads=[CALIBRATION],
+    reads=[f"{family}/{name}" for family in FAMILIES for name in (CALIBRATION,)],
 )
 def calibration(results: Results) -> Sequence[Block]:
     """Show coverage and width against the level, and the probability integral transform."""
-    records = {name: of_family(results, name).record(CALIBRATION) for name in FAMILIES}
+    records = {name: results.below(name).record(CALIBRATION) for name in FAMILIES}
     levels = {name: _levels(record) for name, record in records.items()}
     tenths = {name: _tenths(record) for name, record in records.items()}
     drawn = [name for name in FAMILIES if _is_drawn(levels[name])]

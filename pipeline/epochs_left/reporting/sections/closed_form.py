@@ -24,7 +24,7 @@ from epochs_left.reporting.sections import section
 from epochs_left.reporting.ticks import decade_ticks
 from epochs_left.reporting.wording import brief, decimal, integer, percent
 
-CLOSED_FORM = "closed_form.json"
+CLOSED_FORM = "neuron/closed_form.json"
 
 
 @section(

@@ -9,7 +9,7 @@ from epochs_left.reporting import scoring
 from epochs_left.reporting.content import Block, Cell, Estimate, column, table, text
 from epochs_left.reporting.results import Results, count, mapping, number, sequence, word
 from epochs_left.reporting.scoring import Score
-from epochs_left.reporting.sections import section
+from epochs_left.reporting.sections import FAMILIES, section
 
 CALIBRATION = "calibration.json"
 LEVEL = 0.9
@@ -19,13 +19,18 @@ LEVEL = 0.9
     title="Coverage, part by part",
     question="Do 90 % intervals hold everywhere, or only on average?",
     order=72,
-    reads=[scoring.SCORES, CALIBRATION],
+    reads=[
+        f"{family}/{name}"
+        for family in FAMILIES
+        for name in (
+            scoring.SCORES,
+            CALIBRATION,
+        )
+    ],
 )
 def coverage_by_part(results: Results) -> Sequence[Block]:
     """Table coverage and width of the best causal model by family and scope."""
-    rows = [
-        row for name in scoring.FAMILIES for row in _rows(name, scoring.of_family(results, name))
-    ]
+    rows = [row for name in FAMILIES for row in _rows(name, results.below(name))]
     if not rows:
         return []
     columns = [

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from epochs_left.reporting import scoring
-from epochs_left.reporting.charts.dots import DotRow, dot_chart
+from epochs_left.reporting.charts.bars import BarRow, bar_chart
 from epochs_left.reporting.content import (
     Block,
-    Cell,
+    Estimate,
+    Figure,
     LegendEntry,
     Panel,
+    Table,
     column,
     figure,
     legend,
     panel,
     table,
+    text,
+)
+from epochs_left.reporting.feature_words import (
+    KIND_COLOURS,
+    feature_label,
+    group_kind,
+    group_label,
+    group_summary,
 )
 from epochs_left.reporting.results import Results, Row, number, word
-from epochs_left.reporting.sections import section
-from epochs_left.reporting.wording import decimal
+from epochs_left.reporting.sections import EACH, section
+from epochs_left.reporting.wording import joined
 
 IMPORTANCE = "importance.json"
-MOST_FEATURES = 12
-COLOURS = ("blue", "vermillion", "green", "orange", "purple", "sky")
+MOST_BARS = 10
+N_NAMED = 3  # groups that the sentence names
+_VIEWS = (scoring.CAUSAL, scoring.ORACLE)
+DISTANCES, PRODUCTS = "oracle_distances", "oracle_interactions"
 
 
 @section(
@@ -32,87 +43,111 @@ COLOURS = ("blue", "vermillion", "green", "orange", "purple", "sky")
     question="Which features do the predictions rest on?",
     order=80,
     reads=[IMPORTANCE, scoring.SCORES],
+    of=EACH,
 )
 def importance(results: Results) -> Sequence[Block]:
-    """Rank features by the loss of R² when they are shuffled between runs, a panel a view."""
-    rows = [row for row in results.rows(IMPORTANCE) if number(row.get("importance")) is not None]
-    rows.sort(key=lambda row: -(number(row.get("importance")) or 0.0))
-    views = [view for view, _ in scoring.VIEWS if any(row.get("view") == view for row in rows)]
-    if not views:
+    """Rank feature groups by the loss of R² when they are shuffled between runs, by view."""
+    rows = [row for row in results.rows(IMPORTANCE) if _drop(row) is not None]
+    by_view = {view: own for view in _VIEWS if (own := _of_best(rows, view))}
+    if not by_view:
         return []
-    colours = _group_colours(rows)
     titles = scoring.titles(scoring.read_scores(results))
-    columns = [column("view", start=""), column("model", start=""), column("feature")]
-    columns += [column("group", start=""), column("unit"), column("drop in R²", "decimal")]
-    return [
-        figure(
-            "features",
-            "R² lost when a feature, or a group of them, is shuffled between runs",
-            "Permutation importance on the locked test: the drop in run-weighted R² of log(1 + R), "
-            "with 95\u202f% intervals. Features that say the same thing share their importance, so "
-            "a low one may still be informative. The dozen largest of each view.",
-            [_panel(view, rows, colours, titles) for view in views],
-            table(
-                "data", "Permutation importance.", columns, [_cells(row, titles) for row in rows]
-            ),
-            key=_key(colours),
-        )
-    ]
+    words = [_sentence(view, own) for view, own in by_view.items()]
+    return [text(*words, *_simple_distances(rows)), _figure(by_view, titles)]
 
 
-def _group_colours(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the colour of each feature group: the most important first, grey when they run out.
-
-    One colour for all where each group has one row: then the labels say all there is to say.
-    """
-    sizes = Counter((word(row.get("view")), word(row.get("group"))) for row in rows)
-    groups = dict.fromkeys(word(row.get("group")) for row in rows)
-    if max(sizes.values()) == 1:
-        return dict.fromkeys(groups, COLOURS[0])
-    return {
-        group: COLOURS[order] if order < len(COLOURS) else "grey"
-        for order, group in enumerate(groups)
-    }
+def _drop(row: Row) -> float | None:
+    return number(row.get("importance"))
 
 
-def _key(colours: dict[str, str]) -> list[LegendEntry]:
-    if len(set(colours.values())) == 1:
+def _of_best(rows: Sequence[Row], view: str) -> list[Row]:
+    """Return the rows of the best model of a view, the first there, the largest drop first."""
+    own = [row for row in rows if row.get("view") == view]
+    best = [row for row in own if row.get("model") == own[0].get("model")]
+    return sorted(best, key=lambda row: -(_drop(row) or 0.0))
+
+
+def _sentence(view: str, rows: Sequence[Row]) -> str:
+    """Say what the best model of a view rests on most, with the loss that shuffling it makes."""
+    first, *others = (
+        (_label(row, rows), scoring.told(scoring.estimate(row, "importance"), 3))
+        for row in rows[:N_NAMED]
+    )
+    after = joined([f"the {label} with {drop}" for label, drop in others])
+    return (
+        f"{scoring.view_title(view)}: the predictions rest most on the {first[0]}; shuffling it "
+        f"between runs costs {first[1]} of R²{f'. Next come {after}' if after else ''}."
+    )
+
+
+def _simple_distances(rows: Sequence[Row]) -> list[str]:
+    """Answer seed 003, section 6.2: whether simple distances suffice or interactions matter."""
+    found = {word(row.get("group")): scoring.estimate(row, "importance") for row in rows}
+    if DISTANCES not in found or PRODUCTS not in found:
         return []
-    shown = {group: shade for group, shade in colours.items() if shade != "grey"}
-    if "grey" in colours.values():
-        shown["other groups"] = "grey"
-    return legend(*((group, shade, "circle") for group, shade in shown.items()))
+    return [
+        "Seed 003 (section 6.2) asks whether simple distances suffice or interactions matter. "
+        f"With all else at hand, the distances to the end are worth "
+        f"{scoring.told(found[DISTANCES], 3)} of R², the products of differences "
+        f"{scoring.told(found[PRODUCTS], 3)}."
+    ]
 
 
-def _panel(
-    view: str, rows: Sequence[Row], colours: dict[str, str], titles: dict[str, str]
-) -> Panel:
-    own = [row for row in rows if row.get("view") == view][:MOST_FEATURES]
-    drawn = [_dot_row(row, colours) for row in own]
-    model = word(own[0].get("model"))
-    chart = dot_chart("drop in R²", drawn, reference=0.0)
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    """Return the group's name, or the feature's where a group of the view has several rows."""
+    group = word(row.get("group"))
+    alone = sum(word(other.get("group")) == group for other in rows) == 1
+    return group_label(group) if alone else feature_label(word(row.get("feature")))
+
+
+def _figure(by_view: Mapping[str, Sequence[Row]], titles: Mapping[str, str]) -> Figure:
+    return figure(
+        "features",
+        "R² lost when a group of features is shuffled between runs",
+        "Permutation importance on the locked test: the drop in run-weighted R² of log(1 + R) of "
+        "the best model of the view, with 95\u202f% intervals over lineages where there are "
+        "enough. A model that does worse than the mean afterwards loses more than the R² it had. "
+        "Features that say the same thing stand in for each other: a short bar may still be "
+        "informative. The ten largest of each view.",
+        [_panel(view, rows, titles) for view, rows in by_view.items()],
+        _table(by_view),
+        key=_key([row for rows in by_view.values() for row in rows[:MOST_BARS]]),
+    )
+
+
+def _key(rows: Sequence[Row]) -> list[LegendEntry]:
+    shown = {group_kind(word(row.get("group"))) for row in rows}
+    return legend(
+        *((kind, shade, "square") for kind, shade in KIND_COLOURS.items() if kind in shown)
+    )
+
+
+def _panel(view: str, rows: Sequence[Row], titles: Mapping[str, str]) -> Panel:
+    bars = [_bar(row, rows) for row in rows[:MOST_BARS]]
+    model = word(rows[0].get("model"))
     title = f"{scoring.view_title(view)}: {titles.get(model, model)}"
-    return panel(title, "; ".join(row["dots"][0]["tip"] for row in drawn), chart)
+    spoken = "; ".join(bar["tip"] for bar in bars)
+    return panel(title, spoken, bar_chart("drop in R²", bars, digits=3))
 
 
-def _dot_row(row: Row, colours: dict[str, str]) -> DotRow:
-    feature, colour = scoring.feature_label(row), colours[word(row.get("group"))]
-    estimate = scoring.estimate(row, "importance")
-    tip = f"{feature}: {decimal(estimate['value'], 3)}"
+def _bar(row: Row, rows: Sequence[Row]) -> BarRow:
+    label, estimate = _label(row, rows), scoring.estimate(row, "importance")
     return {
-        "label": feature,
-        "quiet": False,
-        "dots": [{"estimate": estimate, "colour": colour, "mark": "circle", "tip": tip}],
+        "label": label,
+        "estimate": estimate,
+        "colour": KIND_COLOURS[group_kind(word(row.get("group")))],
+        "tip": f"{label}: {scoring.told(estimate, 3)}",
     }
 
 
-def _cells(row: Row, titles: dict[str, str]) -> list[Cell]:
-    model = word(row.get("model"))
-    return [
-        scoring.view_title(word(row.get("view"))),
-        titles.get(model, model),
-        word(row.get("feature")),
-        word(row.get("group")),
-        word(row.get("unit"), missing="–"),
-        scoring.estimate(row, "importance"),
-    ]
+def _table(by_view: Mapping[str, Sequence[Row]]) -> Table:
+    """Return a row a group, a column a view."""
+    drops: dict[tuple[str, str], dict[str, Estimate]] = {}
+    for view, rows in by_view.items():
+        for row in rows:
+            key = _label(row, rows), group_summary(word(row.get("group")))
+            drops.setdefault(key, {})[view] = scoring.estimate(row, "importance")
+    columns = [column("features"), column("what they are")]
+    columns += [column(scoring.view_title(view).lower(), "decimal") for view in by_view]
+    cells = [[*key, *(found.get(view) for view in by_view)] for key, found in drops.items()]
+    return table("data", "Drop in R² when shuffled.", columns, cells)

@@ -29,8 +29,8 @@ from epochs_left.reporting.results import Results, Row, number, word
 from epochs_left.reporting.sections import section
 from epochs_left.reporting.wording import brief, decimal, integer, percent
 
-CELLS = "parameter_plane.parquet"
-FACTS = "parameter_plane.json"
+CELLS = "neuron/parameter_plane.parquet"
+FACTS = "neuron/parameter_plane.json"
 BOUNDARY = "|w2 − w1| = |b|"  # what the chart draws
 N_BLOCKS = 8  # the table behind the figure has 8 x 8 blocks of cells
 Grid = NDArray[np.float64]

@@ -18,6 +18,7 @@ from epochs_left.reporting.content import (
     legend,
     panel,
     table,
+    text,
 )
 from epochs_left.reporting.predictions import (
     LEAST,
@@ -31,7 +32,8 @@ from epochs_left.reporting.predictions import (
     top_edge,
 )
 from epochs_left.reporting.results import Results
-from epochs_left.reporting.sections import section
+from epochs_left.reporting.scoring import Score, told_percent
+from epochs_left.reporting.sections import EACH, section
 from epochs_left.reporting.ticks import decade_ticks
 from epochs_left.reporting.wording import brief, percent
 
@@ -41,12 +43,15 @@ from epochs_left.reporting.wording import brief, percent
     question="What does a prediction look like beside the truth?",
     order=40,
     reads=[PREDICTIONS, scoring.SCORES],
+    of=EACH,
 )
 def predicted_actual(results: Results) -> Sequence[Block]:
     """Show the density of predictions on logarithmic axes, a panel a view."""
-    shown = shown_by_view(scoring.read_scores(results), read_predictions(results))
+    scores = scoring.read_scores(results, scope="all")
+    shown = shown_by_view(scores, read_predictions(results))
     if not shown:
         return []
+    answers = [_answer(view, title, rows, scores) for view, title, rows in reversed(shown)]
     top = top_edge([rows[name] for _, _, rows in shown for name in ("actual", "predicted")])
     bounds = (math.log10(LOW_EDGE), top, math.log10(LOW_EDGE), top)
     cells = [cells for view, _, rows in shown for cells in _bin_cells(view, rows)]
@@ -56,13 +61,14 @@ def predicted_actual(results: Results) -> Sequence[Block]:
         column(f"predicted, {name}", "brief") for name in ("quarter", "median", "three quarters")
     ]
     return [
+        text(" ".join(answers)),
         figure(
             "density",
             "Epochs remaining, predicted and actual",
-            "Rows of converged runs in the locked test. On the dashed line a prediction is exact; "
-            "the orange line is the median prediction. Colours go by the "
-            "logarithm of the number of rows. Predictions below half an epoch are drawn as half an "
-            "epoch.",
+            "A sample of rows of converged runs in the locked test, on logarithmic axes. On the "
+            "dashed line a prediction is exact; the orange line is the median prediction. Colours "
+            "go by the logarithm of the number of rows. Predictions below half an epoch are drawn "
+            "as half an epoch.",
             [_panel(view, title, rows, bounds) for view, title, rows in shown],
             table("data", "Predictions by actual epochs remaining.", columns, cells),
             key=legend(
@@ -70,8 +76,23 @@ def predicted_actual(results: Results) -> Sequence[Block]:
                 ("exact", "ink", "dash"),
                 ("median prediction", "vermillion", "line"),
             ),
-        )
+        ),
     ]
+
+
+def _answer(view: str, title: str, rows: Predictions, scores: Sequence[Score]) -> str:
+    """Say how far off a typical run is, with its interval, and how far nine in ten rows are."""
+    model = str(rows["model"][0])
+    score = scoring.first(
+        scores, metric="median_relative_error", view=view, model=model, weighting="run",
+        split=scoring.LOCKED_TEST,
+    )  # fmt: skip
+    far = percent(float(np.quantile(rows.relative_error, 0.9)))
+    start = f"{scoring.view_title(view)}, {title}:"
+    if score is None:
+        return f"{start} nine in ten predictions are within {far} of the truth."
+    off = told_percent(score.estimate, 1, named=True)
+    return f"{start} a typical run is off by {off}; nine in ten predictions are within {far}."
 
 
 def _panel(view: str, title: str, rows: Predictions, bounds: Bounds) -> Panel:

@@ -21,8 +21,8 @@ from epochs_left.reporting.content import (
     text,
 )
 from epochs_left.reporting.results import Results, Row, count, mapping, number, word
-from epochs_left.reporting.scoring import FAMILIES, estimate, of_family
-from epochs_left.reporting.sections import section
+from epochs_left.reporting.scoring import estimate
+from epochs_left.reporting.sections import FAMILIES, section
 from epochs_left.reporting.ticks import epoch_position, epoch_ticks, share_ticks
 from epochs_left.reporting.wording import between, decimal, joined
 
@@ -42,11 +42,11 @@ SCORES = {"c_index": "C-index (concordance)", "integrated_brier": "Integrated Br
     title="Whether and when together",
     question="Do the predicted survival curves rank runs, and are they near the truth?",
     order=78,
-    reads=[SURVIVAL],
+    reads=[f"{family}/{name}" for family in FAMILIES for name in (SURVIVAL,)],
 )
 def survival(results: Results) -> Sequence[Block]:
     """Draw concordance and integrated Brier score against the epoch, a panel a family."""
-    entries = {name: of_family(results, name).rows(SURVIVAL) for name in FAMILIES}
+    entries = {name: results.below(name).rows(SURVIVAL) for name in FAMILIES}
     scored = {name: own for name, rows in entries.items() if (own := _scored(rows))}
     reasons = {word(row.get("missing"), "") for rows in entries.values() for row in rows} - {""}
     blocks: list[Block] = [note(*sorted(reasons))] if reasons else []

@@ -12,7 +12,11 @@ from epochs_left.reporting.sections import section
 
 UNSEEN = "unseen_plateaus.json"
 GOAL = 0.85
-INPUTS = {"all": "loss and schedule", "loss_only": "the loss alone"}
+INPUTS = {
+    "all": "loss and schedule",
+    "rates": "loss and learning rates so far",
+    "loss_only": "the loss alone",
+}
 
 
 @section(
@@ -29,7 +33,8 @@ def unseen_plateaus(results: Results) -> Sequence[Block]:
     columns = [
         column("family", start=""), column("answered from", start=""),
         column("R² of log epochs", "decimal"), column("median error", "percent"),
-        column("90 % intervals held", "percent"), column("upper over lower", "brief"),
+        column("90 % intervals held", "percent"), column("sooner", "percent"),
+        column("later", "percent"), column("upper over lower", "brief"),
         column("AUC", "decimal"), column("runs", "integer"),
     ]  # fmt: skip
     return [
@@ -48,7 +53,10 @@ def _verdict(entries: Sequence[Row]) -> str:
     short = dict.fromkeys(word(entry.get("family")) for entry in entries if _held(entry) < GOAL)
     if not short:
         return f"The intervals hold at least {GOAL:.0%} in every family."
-    return f"The intervals hold less than {GOAL:.0%} of the truths of: {', '.join(short)}."
+    return (
+        f"The intervals hold less than {GOAL:.0%} of the truths of: {', '.join(short)}. What they "
+        "miss are plateaus that begin sooner than the interval, or later, as the table says."
+    )
 
 
 def _held(entry: Row) -> float:
@@ -63,6 +71,8 @@ def _row(entry: Row) -> list[Cell]:
         estimate(mapping(entry.get("r2")), "estimate"),
         number(entry.get("median_relative_error")),
         estimate(mapping(entry.get("coverage")), "estimate"),
+        number(entry.get("sooner")),
+        number(entry.get("later")),
         None if width is None else exp(width),
         estimate(mapping(entry.get("auc")), "estimate"),
         count(entry.get("n_runs")),

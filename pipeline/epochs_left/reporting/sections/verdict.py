@@ -1,11 +1,13 @@
-"""The first screen: the research questions answered in plain words."""
+"""The first screen: the research questions answered in plain words, over all families."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import exp
 
 from epochs_left.reporting import scoring
-from epochs_left.reporting.charts.dots import Dot, DotRow, dot_chart
 from epochs_left.reporting.content import (
     Block,
     Cell,
@@ -17,271 +19,338 @@ from epochs_left.reporting.content import (
     facts,
     figure,
     headline,
-    panel,
+    legend,
     table,
     text,
 )
-from epochs_left.reporting.results import Results, Row, number, word
-from epochs_left.reporting.scoring import Score
-from epochs_left.reporting.sections import section
+from epochs_left.reporting.results import Results, Row, count, mapping, number, sequence, word
+from epochs_left.reporting.scoring import (
+    CAUSAL,
+    LEAST_LINEAGES,
+    ORACLE,
+    Score,
+    told,
+    told_percent,
+)
+from epochs_left.reporting.sections import FAMILIES, section
+from epochs_left.reporting.standings import (
+    CEILING_FILE,
+    CEILING_LOOK,
+    NEVER_SEEN,
+    NEVER_SEEN_LOOK,
+    Standing,
+    axis_floor,
+    standing_panel,
+    standings,
+)
 from epochs_left.reporting.wording import (
     CONFIDENCE,
-    between,
-    between_percent,
-    decimal,
-    grade,
+    brief,
     joined,
     percent,
+    span,
+    span_percent,
 )
 
-NOTABLE_GAP = 0.02  # of R², row-wise over grouped
-ORACLE, CAUSAL = "oracle", "causal"
+ERRORS, CONVERGENCE = "error_by_epoch.json", "convergence.json"
+CALIBRATION, IMPORTANCE, BEATEN = "calibration.json", "importance.json", "beats_baselines.json"
+TRANSFER, HELD_OUT = "transfer_families.json", "held_out_families.json"
+OF_FAMILIES = (
+    scoring.SCORES, CEILING_FILE, CONVERGENCE, CALIBRATION, IMPORTANCE, ERRORS, BEATEN,
+)  # fmt: skip
+READS = [f"{family}/{name}" for family in FAMILIES for name in OF_FAMILIES]
+
 QUESTIONS = {
     ORACLE: "Can it be predicted when the end point is known?",
     CAUSAL: "And when the end is unknown, as in a run in progress?",
 }
-WHY = (
-    "The epochs of one run are almost copies of each other. A row-wise split puts some of them "
-    "into training and others into the test, and so can reward remembering; a split by "
-    "lineage, which keeps runs of one initialisation together, tests prediction."
+LEVEL = 0.9  # of the prediction intervals that are spoken of
+EARLY, LATE = 0, 10  # epochs seen between which the typical error is compared
+GOOD, POOR = 0.5, 0.2  # R² from which the answer is yes, and below which it is no
+LOOKS = (*scoring.SPLITS[1:], NEVER_SEEN_LOOK, CEILING_LOOK)
+
+Told = Mapping[str, Estimate]
+
+
+@section(
+    title="Verdict", question="The answer in brief.", order=0, reads=[*READS, TRANSFER, HELD_OUT]
 )
-READS = (scoring.SCORES, "error_by_epoch.json", "convergence.json", "importance.json")
-
-
-@section(title="Verdict", question="The answer in brief.", order=0, reads=READS)
 def verdict(results: Results) -> Sequence[Block]:
-    """Answer whether, how well, by what and where not; the row-wise figure beside the grouped."""
-    scores = scoring.read_scores(results)
-    champions = {view: scoring.champion_of(scores, view) for view in (ORACLE, CAUSAL)}
-    found = {view: best for view, best in champions.items() if best is not None}
+    """Answer whether, how well, by what, where not, and how surely."""
+    found = standings(results)
     if not found:
         return []
-    answers = [_answer(results, scores, best) for best in found.values()]
-    answers += _driver(results) + _failure(results, scores, found)
+    unseen = _unseen(results)
+    families = {name: results.below(name) for name in FAMILIES}
+    answers = [
+        *(_answer(view, [each for each in found if each.view == view]) for view in _views(found)),
+        *_drivers(families),
+        *_beaten(families),
+        *_elsewhere(unseen),
+        *_weakest(families, found),
+        *_convergence(families),
+        *_coverage(families, results.rows(HELD_OUT)),
+    ]
     return [
-        headline(_sentence(scores, found)),
+        headline(_sentence(found, unseen)),
         facts(*answers),
-        *_three_ways(scores, found),
+        _figure(found, unseen),
+        *_row_wise(found),
     ]
 
 
-def _sentence(scores: Sequence[Score], found: dict[str, Score]) -> str:
-    grades = {
-        view: grade(scoring.headline_score(scores, best).estimate["value"] or 0.0)
-        for view, best in found.items()
+def _views(found: Sequence[Standing]) -> list[str]:
+    return [view for view, _ in scoring.VIEWS if any(each.view == view for each in found)]
+
+
+def _levels(found: Sequence[Standing], view: str) -> list[float]:
+    return [each.best.estimate["value"] or 0.0 for each in found if each.view == view]
+
+
+def _unseen(results: Results) -> Told:
+    """Return R² by family of a model that was trained on all other families."""
+    return {
+        word(row.get("tested_on")): scoring.estimate(row, "estimate")
+        for row in results.rows(TRANSFER)
+        if row.get("trained_on") == "all others" and number(row.get("estimate")) is not None
     }
-    known_end = "Neuron family: knowing where a run will end, we predict its remaining epochs"
-    if CAUSAL not in grades:
-        return f"{known_end} {grades[ORACLE]}."
-    if ORACLE not in grades:
-        return f"Neuron family: we predict from the past alone {grades[CAUSAL]}."
-    same = "just as well" if grades[ORACLE] == grades[CAUSAL] else grades[CAUSAL]
-    return f"{known_end} {grades[ORACLE]}; from its past alone, {same}."
 
 
-def _answer(results: Results, scores: Sequence[Score], champion: Score) -> Fact:
-    score = scoring.headline_score(scores, champion)
-    bounds = between_percent(score.estimate["lower"], score.estimate["upper"])
-    parts = [
-        "of the variation in remaining epochs explained (R² of log(1 + R), each run counting once"
-        + (f"; {CONFIDENCE} {bounds})." if bounds else ")."),
-        f"{score.title}, {_where(score)}.",
-        *_typical_error(scores, champion),
-        *_best_baseline(scores, champion),
-        *(_convergence(results) if score.view == CAUSAL else []),
-    ]
-    return fact(QUESTIONS[score.view], percent(score.estimate["value"]), " ".join(parts))
-
-
-def _where(score: Score) -> str:
-    sample = f" of {score.n_runs:,} runs" if score.n_runs else ""
-    return f"{score.split}{sample}"
-
-
-def _typical_error(scores: Sequence[Score], champion: Score) -> list[str]:
-    same = {"model": champion.model, "view": champion.view, "scope": "all"}
-    error = scoring.first(scores, metric="median_relative_error", **same, split=scoring.LOCKED_TEST)
-    if error is None:
-        return []
-    return [f"A typical prediction is off by {percent(error.estimate['value'])}."]
-
-
-def _best_baseline(scores: Sequence[Score], champion: Score) -> list[str]:
-    rival = scoring.champion_of(scores, champion.view, baseline=True)
-    if rival is None:
-        return []
-    value = scoring.headline_score(scores, rival).estimate["value"]
-    return [f"The best baseline, {rival.title}, explains {percent(value)}."]
-
-
-def _convergence(results: Results) -> list[str]:
-    record = results.record("convergence.json")
-    area = scoring.estimate(record, "auc", "auc_lower", "auc_upper")
-    if area["value"] is None:
-        return []
-    at = number(record.get("at_epoch"))
-    seen = "" if at is None else f" after {at:.0f} epochs"
-    return [f"Whether it converges at all is told{seen} with an AUC of {_with_interval(area)}."]
-
-
-def _driver(results: Results) -> list[Fact]:
-    rows = [row for row in results.rows("importance.json") if number(row.get("importance"))]
-    causal = [row for row in rows if row.get("view") == CAUSAL] or rows
-    if not causal:
-        return []
-    ranked = sorted(causal, key=lambda row: -(number(row.get("importance")) or 0.0))
-    best, others = ranked[0], [scoring.feature_label(row) for row in ranked[1:3]]
-    bounds = between(number(best.get("lower")), number(best.get("upper")))
-    detail = (
-        f"Shuffling it between runs costs {decimal(number(best.get('importance')))} of R²"
-        + (f" ({CONFIDENCE} {bounds})" if bounds else "")
-        + (f"; next come {joined(others)}." if others else ".")
+def _sentence(found: Sequence[Standing], unseen: Told) -> str:
+    ways = {ORACLE: "knowing the end", CAUSAL: "from the past alone"}
+    parts = [f"{span_percent(_levels(found, view))} {ways[view]}" for view in _views(found)]
+    known = _levels(found, _views(found)[-1])
+    answer = "Yes" if min(known) >= GOOD else "No" if max(known) < POOR else "In part"
+    sentence = (
+        f"{answer}, within families seen in training: of the variation in remaining epochs we "
+        f"explain {joined(parts)}."
     )
-    view = scoring.view_title(word(best.get("view"))).lower()
-    return [fact(f"What drives it? ({view})", scoring.feature_label(best), detail)]
+    levels = [each["value"] or 0.0 for each in unseen.values()]
+    if not levels:
+        return sentence
+    only = "only " if max(levels) < min(known) else ""
+    return f"{sentence} In families never seen, {only}{span_percent(levels)}."
 
 
-def _failure(results: Results, scores: Sequence[Score], found: dict[str, Score]) -> list[Fact]:
-    champion = found.get(CAUSAL) or found[ORACLE]
-    scopes = scoring.known(
-        scores, metric="r2", scale="log", weighting="run", split=scoring.LOCKED_TEST,
-        model=champion.model, view=champion.view,
+def _answer(view: str, found: Sequence[Standing]) -> Fact:
+    sizes = {each.family: each.best.estimate for each in found}
+    shares = {each.family: each.share for each in found if each.share is not None}
+    words = [
+        f"of the variation in remaining epochs explained, on lineages not trained on: "
+        f"{_listed(sizes, digits=1)}.",
+        *([f"Of what the past can tell, that is {_listed(shares, digits=1)}."] if shares else []),
+    ]
+    return fact(QUESTIONS[view], span_percent(_levels(found, view)), " ".join(words))
+
+
+def _listed(named: Told, digits: int = 0) -> str:
+    """Return ``neuron 99 % (98 to 99 %), ...``."""
+    return ", ".join(f"{name} {told_percent(each, digits)}" for name, each in named.items())
+
+
+def _drivers(families: Mapping[str, Results]) -> list[Fact]:
+    best = {name: row for name, own in families.items() if (row := _top_feature(own)) is not None}
+    if not best:
+        return []
+    labels = {name: scoring.feature_label(row) for name, row in best.items()}
+    (leader, n_led), *_ = Counter(reversed(labels.values())).most_common()
+    costs = {name: scoring.estimate(row, "importance") for name, row in best.items()}
+    listed = "; ".join(f"{name}: {labels[name]}, {told(costs[name])}" for name in best)
+    where = f"leads in {n_led} of {len(best)} families. " if len(best) > 1 else ""
+    cost = f"What shuffling the first group of features between runs costs of R²: {listed}."
+    return [fact("What drives it, from the past alone?", leader, f"{where}{cost}")]
+
+
+def _top_feature(own: Results) -> Row | None:
+    rows = [row for row in own.rows(IMPORTANCE) if row.get("view") == CAUSAL]
+    return max(rows, key=lambda row: number(row.get("importance")) or 0.0, default=None)
+
+
+def _elsewhere(unseen: Told) -> list[Fact]:
+    if not unseen:
+        return []
+    values = [each["value"] or 0.0 for each in unseen.values()]
+    words = (
+        "explained in a family that was not in training, by a model trained on all the others: "
+        f"{_listed(unseen)}."
+    )
+    return [fact("Where does it fail? In families never seen", span_percent(values), words)]
+
+
+def _weakest(families: Mapping[str, Results], found: Sequence[Standing]) -> list[Fact]:
+    """Tell the part of a family that is predicted worst, and what few epochs cost."""
+    best = {each.family: each.best for each in found if each.view == CAUSAL}
+    parts = [(name, part) for name in best for part in _parts(families[name], best[name])]
+    if not parts:
+        return []
+    family, worst = min(parts, key=lambda pair: pair[1].estimate["value"] or 0.0)
+    words = (
+        f"of the variation is explained in the weakest part on the locked test: {family}, "
+        f"{worst.scope}, {told_percent(worst.estimate)}."
+    )
+    pairs = {name: pair for name in best if (pair := _errors(families[name], best[name]))}
+    listed = [f"{percent(a)} and {percent(b)} ({name})" for name, (a, b) in pairs.items()]
+    early = f" The typical error at epoch {EARLY} and {LATE} is {joined(listed)}."
+    value = percent(worst.estimate["value"])
+    return [fact("And where within a family?", value, words + (early if pairs else ""))]
+
+
+def _parts(own: Results, best: Score) -> list[Score]:
+    """Return R² of a model by part of its family, of parts with enough lineages."""
+    scores = scoring.read_scores(
+        own, metric="r2", scale="log", weighting="run", split=scoring.LOCKED_TEST,
+        model=best.model, view=best.view,
     )  # fmt: skip
-    scopes = [score for score in scopes if score.scope != "all"]
-    if not scopes:
+    return [
+        each
+        for each in scoring.known(scores)
+        if each.scope != "all" and each.n_lineages >= LEAST_LINEAGES
+    ]
+
+
+def _errors(own: Results, best: Score) -> tuple[float, float] | None:
+    """Return the median relative error of a model early and late."""
+    at = {
+        count(row.get("epochs_seen")): number(row.get("median_relative_error"))
+        for row in own.rows(ERRORS)
+        if (row.get("model"), row.get("view")) == (best.model, best.view)
+    }
+    early, late = at.get(EARLY), at.get(LATE)
+    return None if early is None or late is None else (early, late)
+
+
+def _beaten(families: Mapping[str, Results]) -> list[Fact]:
+    records = {name: own.record(BEATEN) for name, own in families.items()}
+    rules = {name: _rules(record) for name, record in records.items() if _rules(record)}
+    if not rules:
         return []
-    ranked = sorted(scopes, key=lambda score: score.estimate["value"] or 0.0)
-    worst, best = ranked[0], ranked[-1]
-    parts = [f"R² {_with_interval(worst.estimate)} there"]
-    if best is not worst:
-        parts.append(f" against {decimal(best.estimate['value'])} on {best.scope}")
-    parts.append(". " + _early_error(results, champion))
-    return [fact("Where does it fail first?", worst.scope, "".join(parts).strip())]
+    left = {
+        name: [word(rule.get("title")) for rule in listed if not rule.get("beaten")]
+        for name, listed in rules.items()
+    }
+    failing = [f"in {name}, {joined(titles)}" for name, titles in left.items() if titles]
+    words = "the best model beats every simple rule: formulas, curve fits, medians of other runs."
+    words += f" Not beaten for certain: {'; '.join(failing)}." if failing else ""
+    n_beaten = sum(not titles for titles in left.values())
+    return [
+        fact("Is it better than a simple rule?", f"in {n_beaten} of {len(rules)} families", words)
+    ]
 
 
-def _with_interval(estimate: Estimate) -> str:
-    bounds = between(estimate["lower"], estimate["upper"])
-    return decimal(estimate["value"]) + (f" ({bounds})" if bounds else "")
+def _rules(record: Row) -> list[Row]:
+    return [mapping(rule) for rule in sequence(record.get("baselines"))]
 
 
-def _early_error(results: Results, champion: Score) -> str:
-    landmarks = sorted(_landmarks(results, champion), key=lambda at: at[0])
-    if len(landmarks) < 2:
-        return ""
-    (early, before), (late, after) = landmarks[0], landmarks[-1]
-    seen = f"after {early:,.0f} epochs" if early else "at initialisation"
-    return (
-        f"The typical error is {percent(before)} {seen} and {percent(after)} after "
-        f"{late:,.0f} epochs."
+def _convergence(families: Mapping[str, Results]) -> list[Fact]:
+    records = {name: own.record(CONVERGENCE) for name, own in families.items()}
+    areas = {
+        name: scoring.estimate(row, "auc", "auc_lower", "auc_upper")
+        for name, row in records.items()
+    }
+    sure, unsure = _split(areas)
+    if not sure:
+        return []
+    epochs = {count(records[name].get("at_epoch")) for name in sure}
+    listed = ", ".join(f"{name} {told(each)}" for name, each in sure.items())
+    words = f"AUC after {span(epochs, 0)} epochs, of runs whose end is open: {listed}."
+    values = [each["value"] or 0.0 for each in sure.values()]
+    return [fact("Will it converge at all?", span(values), words + _too_few(unsure))]
+
+
+def _split(named: Told) -> tuple[dict[str, Estimate], list[str]]:
+    """Return the figures that have an interval, and the names of those that have none."""
+    known = {name: each for name, each in named.items() if each["value"] is not None}
+    sure = {name: each for name, each in known.items() if each["lower"] is not None}
+    return sure, [name for name in known if name not in sure]
+
+
+def _too_few(names: Sequence[str]) -> str:
+    return f" Too few lineages to say: {joined(list(names))}." if names else ""
+
+
+def _coverage(families: Mapping[str, Results], held_out: Sequence[Row]) -> list[Fact]:
+    entries = {name: row for name, own in families.items() if (row := _interval(own)) is not None}
+    held = {
+        name: scoring.estimate(mapping(row.get("coverage")), "estimate")
+        for name, row in entries.items()
+    }
+    sure, unsure = _split(held)
+    if not sure:
+        return []
+    widths = [f"{brief(number(entries[name].get('median_ratio')))} ({name})" for name in sure]
+    words = (
+        f"of the {percent(LEVEL)} intervals hold the truth on the locked test: {_listed(sure)}. "
+        f"Their upper end is typically {joined(widths)} times the lower.{_too_few(unsure)}"
+        f"{_far_off(held_out)}"
+    )
+    values = [each["value"] or 0.0 for each in sure.values()]
+    return [fact("How sure is it?", span_percent(values), words)]
+
+
+def _interval(own: Results) -> Row | None:
+    rows = map(mapping, sequence(own.record(CALIBRATION).get("intervals")))
+    return next(
+        (row for row in rows if (row.get("scope"), number(row.get("level"))) == ("all", LEVEL)),
+        None,
     )
 
 
-def _landmarks(results: Results, champion: Score) -> list[tuple[float, float]]:
-    rows: list[Row] = results.rows("error_by_epoch.json")
-    pairs = [
-        (number(row.get("epochs_seen")), number(row.get("median_relative_error")))
-        for row in rows
-        if row.get("model") == champion.model and row.get("view") == champion.view
-    ]
-    return [(at, error) for at, error in pairs if at is not None and error is not None]
+def _far_off(held_out: Sequence[Row]) -> str:
+    pairs = [(number(row.get("coverage")), number(row.get("log_width"))) for row in held_out]
+    known = [(held, width) for held, width in pairs if held is not None and width is not None]
+    if not known:
+        return ""
+    held, factors = [at[0] for at in known], [exp(at[1]) for at in known]
+    return (
+        f" In families never seen {span_percent(held)} hold, at the price of {span(factors, 0)} "
+        "times."
+    )
 
 
-def _three_ways(scores: Sequence[Score], found: dict[str, Score]) -> list[Block]:
-    by_split = {
-        view: {split: _of_split(scores, best, split) for split, _, _ in scoring.SPLITS}
-        for view, best in found.items()
-    }
-    return [*_flattery(scores, by_split, found), _split_figure(by_split, found)]
+def _figure(found: Sequence[Standing], unseen: Told) -> Figure:
+    shown = [_drawn(each, unseen) for each in found]
+    looks = [look for look in LOOKS if any(look[0] in each.figures for each in shown)]
+    floor = min(0.0, axis_floor(shown))
+    names = [name for name, _, _ in (scoring.SPLITS[0], *looks)]
+    columns = [column("family", start=""), column("view", start=""), column("model")]
+    columns += [column(name, "decimal") for name in names] + [column("runs", "integer")]
+    rows: list[list[Cell]] = [
+        [
+            each.family, scoring.view_title(each.view), each.best.title,
+            *(each.figures.get(name) for name in names), each.best.n_runs,
+        ]
+        for each in shown
+    ]  # fmt: skip
+    return figure(
+        "families",
+        "How much of the variation is explained, by family",
+        f"R² of log(1 + epochs remaining), each run weighing the same, with {CONFIDENCE}s over "
+        "lineages: 1 is perfect, 0 is what always saying the average explains. The best model of "
+        "each family by lineage; on the locked test, a fifth of all lineages, where that holds "
+        "enough of them for an interval. In a family never seen: of a model that was trained on "
+        "all the others. No model that sees the past alone exceeds the ceiling: "
+        "the rest is the order of the examples still to come.",
+        [standing_panel(view, shown, looks, floor=floor) for view in _views(found)],
+        table("data", "R² of the best model of each family and view.", columns, rows),
+        key=legend(*looks),
+    )
 
 
-def _of_split(scores: Sequence[Score], champion: Score, split: str) -> Estimate:
-    same = {"model": champion.model, "view": champion.view}
-    score = scoring.first(scoring.primary(scores), split=split, **same)
-    return score.estimate if score else {"value": None, "lower": None, "upper": None}
+def _drawn(standing: Standing, unseen: Told) -> Standing:
+    """Add what is left of it where the family was not in training."""
+    if standing.view != CAUSAL or standing.family not in unseen:
+        return standing
+    return replace(standing, figures={**standing.figures, NEVER_SEEN: unseen[standing.family]})
 
 
-def _flattery(
-    scores: Sequence[Score],
-    by_split: dict[str, dict[str, Estimate]],
-    found: dict[str, Score],
-) -> list[Block]:
-    sentences, gaps = [], []
-    for view, estimates in by_split.items():
-        row_wise = estimates[scoring.ROW_WISE]["value"]
-        grouped = estimates[scoring.BY_LINEAGE]["value"]
-        if row_wise is not None and grouped is not None:
-            gap = scoring.gap(scores, found[view])
-            gaps += [gap["value"] or 0.0] if gap else []
-            same = f"; on the rows that both predict it gains {_gain(gap)}" if gap else ""
-            sentences.append(
-                f"{scoring.view_title(view)}: {found[view].title} scores {decimal(row_wise, 3)} "
-                f"row-wise and {decimal(grouped, 3)} by lineage{same}."
-            )
-    return [text(" ".join([WHY, *_effect(gaps), *sentences]))] if sentences else []
-
-
-def _gain(gap: Estimate) -> str:
-    bounds = between(gap["lower"], gap["upper"], 3)
-    return decimal(gap["value"], 3) + (f" ({bounds})" if bounds else "")
-
-
-def _effect(gaps: Sequence[float]) -> list[str]:
+def _row_wise(found: Sequence[Standing]) -> list[Block]:
+    gaps = [each.gap["value"] for each in found if each.gap and each.gap["value"] is not None]
     if not gaps:
         return []
-    flatters = max(gaps) >= NOTABLE_GAP
-    return ["Here it flatters." if flatters else "Here it makes little difference."]
-
-
-def _split_figure(by_split: dict[str, dict[str, Estimate]], found: dict[str, Score]) -> Figure:
-    rows: list[DotRow] = [
-        {
-            "label": scoring.view_title(view),
-            "quiet": False,
-            "dots": [
-                _dot(estimates[split], colour, mark, split)
-                for split, colour, mark in scoring.SPLITS
-            ],
-        }
-        for view, estimates in by_split.items()
+    return [
+        text(
+            "Every figure here is of runs whose lineage was not in training. Scored row-wise, with "
+            f"epochs of one run on both sides, R² of the same models is {span(gaps, 3)} higher on "
+            "the same rows: see Families."
+        )
     ]
-    lines: list[list[Cell]] = [
-        [
-            scoring.view_title(view),
-            found[view].title,
-            *(each[name] for name, _, _ in scoring.SPLITS),
-        ]
-        for view, each in by_split.items()
-    ]
-    described = "; ".join(
-        f"{row['label']}: " + ", ".join(dot["tip"] for dot in row["dots"]) for row in rows
-    )
-    columns = [column("view"), column("model")]
-    columns += [column(f"R² {name}", "decimal") for name, _, _ in scoring.SPLITS]
-    return figure(
-        "three_ways",
-        "The same model, scored three ways",
-        f"R² of log(1 + epochs remaining), each run weighing the same, with {CONFIDENCE}s over "
-        "lineages. The model of each view was chosen by its score by lineage; the locked test "
-        "(a fifth of all lineages) is what no model was fitted on. The three rest on different "
-        "rows: row-wise folds predict some of those that folds by lineage do.",
-        [
-            panel(
-                "R² by split",
-                described,
-                dot_chart("R² of log(1 + R)", rows, floor=min(0.0, _least(rows)), ceiling=1.02),
-            )
-        ],
-        table("data", "R² of the best model of each view by split.", columns, lines),
-        key=scoring.SPLIT_LEGEND,
-    )
-
-
-def _least(rows: Sequence[DotRow]) -> float:
-    """Return where the axis begins: at the lowest value, but no lower than R² = -0.5."""
-    values = [dot["estimate"]["value"] or 0.0 for row in rows for dot in row["dots"]]
-    return max(-0.5, min(values, default=0.0) - 0.05)
-
-
-def _dot(estimate: Estimate, colour: str, mark: str, split: str) -> Dot:
-    tip = f"{split} {_with_interval(estimate)}"
-    return {"estimate": estimate, "colour": colour, "mark": mark, "tip": tip}

@@ -24,14 +24,12 @@ from epochs_left.reporting.content import (
 )
 from epochs_left.reporting.results import Results, Row, count, mapping, number, sequence
 from epochs_left.reporting.scoring import (
-    FAMILIES,
     FAMILY_LOOKS,
     LEAST_LINEAGES,
     estimate,
     family_legend,
-    of_family,
 )
-from epochs_left.reporting.sections import section
+from epochs_left.reporting.sections import FAMILIES, section
 from epochs_left.reporting.ticks import Tick, epoch_position, epoch_ticks
 from epochs_left.reporting.wording import CONFIDENCE, between, decimal, joined, percent
 
@@ -44,11 +42,11 @@ COIN = 0.5
     title="Will it converge at all?",
     question="How early is a run that never converges told from one that does?",
     order=76,
-    reads=[CONVERGENCE],
+    reads=[f"{family}/{name}" for family in FAMILIES for name in (CONVERGENCE,)],
 )
 def will_it_converge(results: Results) -> Sequence[Block]:
     """Show AUC by family at one landmark and along all of them, then reliability."""
-    records = {name: of_family(results, name).record(CONVERGENCE) for name in FAMILIES}
+    records = {name: results.below(name).record(CONVERGENCE) for name in FAMILIES}
     found = {name: record for name, record in records.items() if _area(record)["value"] is not None}
     bins = {name: _bins(record) for name, record in records.items()}
     blocks: list[Block] = []

@@ -131,6 +131,47 @@
     tools.hidden = false;
   }
 
+  // One option of a choice is shown; choices of one label change together, and a link to a part
+  // that is hidden shows it.
+  const pick = (label, name) => {
+    for (const choice of document.querySelectorAll(".choice")) {
+      const options = [...choice.querySelectorAll(":scope > .option")];
+      if (choice.dataset.label !== label || !options.some((o) => o.dataset.name === name)) continue;
+      for (const option of options) option.hidden = option.dataset.name !== name;
+      const radio = choice.querySelector(`:scope > .switch input[value="${CSS.escape(name)}"]`);
+      if (radio) radio.checked = true;
+    }
+  };
+
+  document.querySelectorAll(".choice").forEach((choice, at) => {
+    const { label } = choice.dataset;
+    const options = [...choice.querySelectorAll(":scope > .option")];
+    const radios = options.map((option) => {
+      const { name } = option.dataset;
+      const radio = make("input", { type: "radio", name: `choice-${at}`, value: name });
+      radio.addEventListener("change", () => pick(label, name));
+      const title = text(option.querySelector(".option-title"));
+      return make("label", {}, radio, title);
+    });
+    const box = make("fieldset", { className: "switch" }, make("legend", { textContent: label }));
+    box.append(...radios);
+    choice.prepend(box);
+    choice.classList.add("switched");
+  });
+  for (const choice of document.querySelectorAll(".choice")) {
+    pick(choice.dataset.label, choice.querySelector(":scope > .option").dataset.name);
+  }
+
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const option = target?.closest(".option");
+    if (!option?.hidden) return;
+    pick(option.parentElement.dataset.label, option.dataset.name);
+    target.scrollIntoView();
+  };
+  window.addEventListener("hashchange", reveal);
+  reveal();
+
   // Mark the section that is being read.
   const nav = document.querySelector("nav");
   const links = new Map([...nav.querySelectorAll("a")].map((a) => [a.hash.slice(1), a]));
