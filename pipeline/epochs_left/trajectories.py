@@ -24,6 +24,7 @@ MEASURES: Mapping[str, str] = {
     "update_norm": "L2 norm of theta_t - theta_{t-1}",
     "path_length": "sum of the update norms so far",
     "probe_kl": "mean KL on the probe set to the previous epoch, nats",
+    "lr_in_force": "learning rate of the pass just done; at epoch 0 that of the first",
 }
 
 #: What the recorded parameters say of an epoch (`dynamics.geometry`), (R, E), S blocks (R, E, S).
@@ -89,6 +90,9 @@ LOSS_INPUTS = frozenset({"epoch", "loss", "target", "plateau", "horizon"})
 #: What is asked for: a threshold or a plateau. The one that was not asked for is not missing.
 GOAL_INPUTS = frozenset({"target", "plateau"})
 
+#: What a plan of the learning rates consists of; models of plateaus are trained without it too.
+PLAN_INPUTS = frozenset({"lr", "lr_schedule", "planned_lr"})
+
 #: Inputs that only the oracle view may see: they look at the end of the run.
 ORACLE_INPUTS = frozenset(
     {name for name in GEOMETRY if "theta_T" in GEOMETRY[name]}
@@ -97,7 +101,15 @@ ORACLE_INPUTS = frozenset(
 
 #: Inputs that may be unknown at some cells: what is computed from them is missing there too.
 MAY_BE_MISSING = frozenset(
-    {*GEOMETRY_INPUTS, *STATE_INPUTS, *FORECAST_INPUTS, "target", "plateau", "probe_kl"}
+    {
+        *GEOMETRY_INPUTS,
+        *STATE_INPUTS,
+        *FORECAST_INPUTS,
+        "target",
+        "plateau",
+        "probe_kl",
+        "lr_in_force",
+    }
 )
 
 

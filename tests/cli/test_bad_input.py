@@ -130,9 +130,18 @@ REFUSED: dict[str, list[Refused]] = {
     "negative epoch": [Refused(row("a,-2,1"), 3, ["x.csv: ", "column 'epoch', data row 3", "-2"])],
     "lr <= 0": [
         Refused(
-            text(f"run_id,epoch,loss,lr\na,0,1,{lr}\n"),
+            text(f"run_id,epoch,loss,lr\na,0,1,0.1\na,1,1,{lr}\n"),
             3,
-            ["x.csv: ", "column 'lr', data row 1", "above 0"],
+            ["x.csv: ", "column 'lr', data row 2", "a number from 0 on", repr(lr)],
+        )
+        for lr in ("-0.1", "-1e-300")
+    ]
+    + [
+        Refused(
+            text(GOOD),
+            2,
+            [f"lr: expected a number above 0, got {lr}"],
+            options=["--set", f"lr={lr}"],
         )
         for lr in ("0", "-0.1")
     ],
@@ -332,6 +341,14 @@ TOLERATED: dict[str, list[Tolerated]] = {
     "NaN or Inf (row; or flagged)": [
         Tolerated(row(f"a,2,{bad}"), status="diverged", options=["--on-bad", "flag"])
         for bad in ("nan", "inf")
+    ],
+    "lr <= 0": [  # a warm-up from 0, and the end of a schedule
+        Tolerated(text(f"{RUN[:-1]},lr\na,0,1,{first}\na,1,.9,{last}\n"), status=status)
+        for first, last, status in (
+            ("0", "0.1", "out_of_distribution"),
+            ("0.1", "0", "out_of_distribution"),
+            ("0", "0", "ok"),
+        )
     ],
     "unsorted or gapped epochs": [
         Tolerated(text(f"{RUN}a,1,.5\na,0,1\na,2,.4\n"), warns="1 runs had their epochs out of"),

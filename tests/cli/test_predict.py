@@ -286,7 +286,10 @@ DATA = {
     "no run": (row(",2,1"), "column 'run_id', data row 3: expected the name of a run"),
     "repeated epoch": (row("a,1,0.4"), "data rows 2 and 3: run 'a' has epoch 1 twice"),
     "ragged": (row("a,2"), "data row 3: expected 3 fields, got 2"),
-    "zero lr": (b"run_id,epoch,loss,lr\na,0,1,0\n", "column 'lr', data row 1: expected a number a"),
+    "lr below 0": (
+        b"run_id,epoch,loss,lr\na,0,1,-1\n",
+        "'lr', data row 1: expected a number from 0",
+    ),
     "text lr": (b"run_id,epoch,loss,lr\na,0,1,x\n", "column 'lr', data row 1: expected a number,"),
     "nan lr": (b"run_id,epoch,loss,lr\na,0,1,nan\n", "'lr', data row 1: expected a finite number"),
     "negative norm": (b"run_id,epoch,loss,grad_norm\na,0,1,-1\n", "column 'grad_norm', data row 1"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+
+from epochs_left.storage.bundle_choice import PLATEAU
+from epochs_left.storage.released import RELEASED
 
 STATED = {"lr": 0.1, "optimizer": "unheard-of", "lr_schedule": "constant", "momentum": 0.0}
 OPTIONS = [part for name, value in STATED.items() for part in ("--set", f"{name}={value}")]
@@ -57,6 +61,8 @@ def test_it_is_the_same_as_a_column(
         ("epoch=3", "unknown setting 'epoch'"),
         ("lr_schedule=cosin", "did you mean 'cosine'?"),
         ("lr_schedule=wsd", "known: constant, cosine, linear, step, one_cycle, trapezoid"),
+        ("lr_schedule=polynomial", "trapezoid, and such as step:0.3,0.6,0.8x0.2"),
+        ("lr_schedule=step:1.5", "unknown schedule 'step:1.5'"),
     ],
 )
 def test_what_is_no_setting_is_refused(cli: Any, log: Path, text: str, told: str) -> None:
@@ -78,3 +84,33 @@ def test_what_the_log_says_is_not_overruled(cli: Any, log: Path, column: str) ->
     found = cli("predict", "-i", "log.csv", "--set", "lr=0.2")
     assert found.code != 0
     assert f"the log says it in its column {column!r}" in found.error
+
+
+def answers_of_plateaus(cli: Any, *options: str) -> list[dict[str, Any]]:
+    """Ask the package's own predictor for the plateau of the log."""
+    goal = ("-m", str(RELEASED / PLATEAU), "--plateau", "0.02", "--horizon", "60", "--json")
+    done = cli("predict", "-i", "log.csv", "-q", *goal, *options)
+    assert done.code == 0, done
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_a_stated_rate_is_no_recorded_one(cli: Any, log: Path) -> None:
+    """A plateau is foreseen by what the rates do: one number for all epochs says nothing of it."""
+    alone = answers_of_plateaus(cli)
+    assert {row["reason"] for row in alone[2:]} == {"predicted from the loss alone"}
+    assert answers_of_plateaus(cli, "--set", "lr=0.1") == alone
+    Path("log.csv").write_text(Path("said/log.csv").read_text())
+    frame = pd.read_csv("log.csv")
+    frame[["epoch", "loss", "lr"]].to_csv("log.csv", index=False)
+    recorded = answers_of_plateaus(cli)
+    assert {row["reason"] for row in recorded[2:]} == {""}
+    assert recorded[2:] != alone[2:]
+
+
+@pytest.mark.parametrize("name", ["cosine", "step:0.3,0.6,0.8x0.2", "step:.4"])
+def test_a_stated_schedule_needs_no_rate_for_a_plateau(cli: Any, log: Path, name: str) -> None:
+    planned = answers_of_plateaus(cli, "--set", f"lr_schedule={name}")
+    assert {row["reason"] for row in planned[2:]} == {""}
+    with_rate = answers_of_plateaus(cli, "--set", f"lr_schedule={name}", "--set", "lr=0.25")
+    for one, other in zip(planned[1:], with_rate[1:], strict=True):
+        assert one["epochs_remaining"] == pytest.approx(other["epochs_remaining"], rel=1e-3)

@@ -26,7 +26,7 @@ def table(*lines: str) -> str:
 
 GOOD = table(*(",".join(map(str, row)) for row in ROWS))
 BAD = table(
-    "a,0,1,.1", "a,1,x,0", "a,1", "a,2,nan,.1", "b,-1,2,.1", "a,2,1,.1", "b,0,1,.1", ",2,1,"
+    "a,0,1,.1", "a,1,x,-1", "a,1", "a,2,nan,.1", "b,-1,2,.1", "a,2,1,.1", "b,0,1,.1", ",2,1,"
 )
 
 
@@ -109,6 +109,26 @@ def test_people_get_a_line_a_fact_and_one_error(cli: Any, place: Path) -> None:
     (place / "x.csv").write_text(GOOD)
     done = cli("validate", "x.csv")
     assert (done.code, done.err, done.out.splitlines()[0]) == (0, "", "x.csv: accepted")
+
+
+@pytest.mark.parametrize(
+    ("column", "options", "said"),
+    [
+        ("lr", [], "the loss and the learning rates so far (column lr): those to come are not"),
+        ("note", [], "without lr (a column with the learning rate of each epoch) or lr_schedule"),
+        ("note", ["--set", "lr=0.1"], "answers from the loss alone, with wider intervals"),
+        ("lr_schedule", [], None),
+        ("lr", ["--set", "lr_schedule=cosine"], None),
+    ],
+)
+def test_of_a_plateau_it_says_which_rates_are_missing(
+    cli: Any, place: Path, column: str, options: list[str], said: str | None
+) -> None:
+    (place / "x.csv").write_text(GOOD.replace(",lr\n", f",{column}\n"))
+    code, found = verdict(cli, "x.csv", "-m", "plateau-causal", *options)
+    assert code == 0
+    assert len(found["missing"]) == (said is not None)
+    assert said is None or said in found["missing"][0]
 
 
 def test_a_framework_s_log_is_described_by_its_reader(

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epochs_left.dynamics.clock import epochs_until, rate_in_force, time_on_clock
+from epochs_left.dynamics.clock import (
+    RATE_CHANGE,
+    epochs_until,
+    rate_in_force,
+    since_rate_change,
+    time_on_clock,
+)
 from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
 from epochs_left.trajectories import pad
 
@@ -145,3 +151,66 @@ def test_padding_is_at_time_zero_and_spoils_no_neighbour() -> None:
     found = time_on_clock(planned, np.array([[1.0, np.nan, 2.0]]))
     expected = [slow_time(planned[0], 1), 0.0, slow_time(planned[0], 2)]
     np.testing.assert_allclose(found[0], expected)
+
+
+def drawn_rates(seed: int, n_runs: int = 20, n_epochs: int = 30) -> np.ndarray:
+    """Rates that stay, drift, jump, and are 0 now and then, NaN in the padding."""
+    rng = np.random.default_rng(seed)
+    jumps = rng.choice(
+        [0.0, 0.05, -0.05, 1.0, -1.0], (n_runs, n_epochs), p=[0.5, 0.2, 0.1, 0.1, 0.1]
+    )
+    rates = 0.1 * np.exp(np.cumsum(jumps, axis=1))
+    rates[rng.random(rates.shape) < 0.1] = 0.0
+    lengths = rng.integers(1, n_epochs + 1, n_runs)
+    return np.where(np.arange(n_epochs) < lengths[:, None], rates, np.nan)
+
+
+def slow_changes(rates: np.ndarray) -> list[int]:
+    """One epoch after another: from and to 0 it is a change, however small the rate."""
+    found, latest = [], 0
+    for t, rate in enumerate(rates):
+        before = rates[t - 1] if t else rate
+        from_or_to_zero = (before == 0) != (rate == 0)
+        if from_or_to_zero or (before > 0 and abs(np.log(rate / before)) > RATE_CHANGE):
+            latest = t
+        found.append(latest)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_latest_change_of_the_rate_is_that_of_a_slow_loop(seed: int) -> None:
+    rates = drawn_rates(seed)
+    found = since_rate_change(rates)
+    assert found.shape == rates.shape
+    for row, run in zip(found, rates, strict=True):
+        known = run[~np.isnan(run)]
+        assert row[: known.size].tolist() == slow_changes(known)
+    assert len(np.unique(found)) > 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_later_rates_move_no_change_and_their_unit_does_not_count(seed: int) -> None:
+    rates = drawn_rates(seed)
+    whole = since_rate_change(rates)
+    for seen in range(1, rates.shape[1]):
+        np.testing.assert_array_equal(since_rate_change(rates[:, :seen]), whole[:, :seen])
+    np.testing.assert_array_equal(since_rate_change(1e-7 * rates), whole)
+
+
+@pytest.mark.parametrize("horizon", [30, 100])
+def test_drops_are_changes_and_a_smooth_schedule_has_none_but_at_its_end(horizon: int) -> None:
+    """Where a rate falls to 0 its last steps are large, whatever the schedule."""
+    for schedule in ("cosine", "linear", "trapezoid"):
+        rates = learning_rates(schedule, 0.1, horizon)[None, :-1]
+        assert since_rate_change(rates)[0, horizon * 3 // 5] == 0
+        assert since_rate_change(rates)[0, -1] > 0
+    dropping = since_rate_change(learning_rates("step:0.3,0.7x0.5", 0.1, horizon)[None, :-1])[0]
+    assert np.unique(dropping).tolist() == [0, 3 * horizon // 10, 7 * horizon // 10]
+    constant = learning_rates("constant", 0.1, horizon)[None, :]
+    assert not since_rate_change(constant).any()
+
+
+def test_a_change_of_a_fifth_is_where_steps_begin() -> None:
+    for ratio, is_change in ((1.19, False), (1.21, True), (1 / 1.19, False), (1 / 1.21, True)):
+        found = since_rate_change(np.array([[1.0, 1.0, ratio, ratio]]))
+        assert found[0].tolist() == [0, 0, *(2 * [2 * is_change])]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from epochs_left.dynamics.clock import time_on_clock
 from epochs_left.dynamics.curve_prior import (
@@ -14,6 +15,7 @@ from epochs_left.dynamics.curve_prior import (
     CurveShape,
     autoregressive,
     excess_share,
+    noise_level,
     noiseless_curve,
     time_of_share,
     with_noise,
@@ -30,6 +32,8 @@ PLAIN = CurveShape(
     plateau_end=0.0,
     first_drop=0.0,
     noise_floor=0.0,
+    noise_pace=1.0,
+    averaged=False,
     floor=0.01,
     scale=1.0,
     noise=0.0,
@@ -49,12 +53,19 @@ def drawn(seed: int) -> CurveShape:
         plateau_end=rng.choice([0.0, rng.uniform(0.02, 0.7)]),
         first_drop=rng.choice([0.0, rng.uniform(0.3, 10)]),
         noise_floor=rng.uniform(0, 0.5),
+        noise_pace=10 ** rng.uniform(-1, 2),
+        averaged=bool(rng.random() < 0.5),
         floor=rng.uniform(1e-4, 3),
         scale=10 ** rng.uniform(-2, 2),
         noise=rng.uniform(1e-3, 0.1),
         noise_memory=rng.uniform(0, 0.9),
         noise_base=str(rng.choice(list(NOISE_BASES))),
     )
+
+
+def drawn_rates(seed: int) -> np.ndarray:
+    """Rates of 12 passes that jump up and down, in units of the base one."""
+    return np.exp(np.random.default_rng(seed).uniform(np.log(0.05), 0, 12))
 
 
 def slow_share(time: float, shape: CurveShape) -> float:
@@ -90,12 +101,17 @@ def slow_curve(shape: CurveShape, rates: np.ndarray, lr: float) -> list[float]:
         above = slow_share(middle, shape) > shape.hit_share
         low, high = (middle, high) if above else (low, middle)
     pace = low / waited(hit)
-    curve = []
+    left, level = [], rates[0] / lr
     for epoch in range(horizon + 1):
-        excess = slow_share(pace * waited(epoch), shape)
-        excess += shape.noise_floor * rates[max(epoch - 1, 0)] / lr
-        excess += shape.first_drop if epoch == 0 else 0
-        curve.append(shape.scale * (shape.floor + excess))
+        if epoch:
+            rate = rates[epoch - 1] / lr
+            level = rate + (level - rate) * math.exp(-shape.noise_pace * rate)
+        left.append(slow_share(pace * waited(epoch), shape) + shape.noise_floor * level)
+    curve = []
+    for epoch, excess in enumerate(left):
+        logged = (left[epoch - 1] + excess) / 2 if epoch and shape.averaged else excess
+        logged += shape.first_drop if epoch == 0 else 0
+        curve.append(shape.scale * (shape.floor + logged))
     return curve
 
 
@@ -147,7 +163,7 @@ def test_one_mode_is_exponential_on_the_clock_of_the_features(seed: int, schedul
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_excess_hits_its_share_where_it_was_drawn(seed: int) -> None:
-    shape = replace(drawn(seed), noise_floor=0.0, first_drop=0.0)
+    shape = replace(drawn(seed), noise_floor=0.0, first_drop=0.0, averaged=False)
     horizon = 2000
     excess = noiseless_curve(shape, np.ones(horizon + 1), 1.0) / shape.scale - shape.floor
     hit = (shape.plateau_end + (1 - shape.plateau_end) * shape.hit_position) * horizon
@@ -165,13 +181,83 @@ def test_only_the_course_of_the_learning_rate_counts(seed: int, schedule: str) -
     np.testing.assert_allclose(small, large, rtol=1e-7)
 
 
+@pytest.mark.parametrize("schedule", [*SCHEDULES, "step:0.2,0.6x0.3"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_noise_floor_is_in_proportion_to_the_rate_in_force(seed: int) -> None:
-    shape, rates = drawn(seed), learning_rates("step", 0.1, 40)
+def test_the_noise_floor_is_that_of_its_level(seed: int, schedule: str) -> None:
+    shape, rates = replace(drawn(seed), averaged=False), learning_rates(schedule, 0.1, 40)
     added = noiseless_curve(shape, rates, 0.1)
     added -= noiseless_curve(replace(shape, noise_floor=0.0), rates, 0.1)
-    in_force = np.concatenate([rates[:1], rates[:-1]]) / 0.1
-    np.testing.assert_allclose(added, shape.scale * shape.noise_floor * in_force, atol=1e-9)
+    level = noise_level(rates[:-1] / 0.1, shape.noise_pace)
+    expected = shape.scale * shape.noise_floor * level
+    np.testing.assert_allclose(added, expected, atol=1e-12 * shape.scale * (1 + shape.first_drop))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_noise_floor_without_delay_is_in_proportion_to_the_rate_in_force(seed: int) -> None:
+    """Of the pass just done; before the first one, of the first."""
+    for rates in (drawn_rates(seed), learning_rates("step", 1.0, 40)[:-1]):
+        in_force = np.concatenate([rates[:1], rates])
+        np.testing.assert_array_equal(noise_level(rates, np.inf), in_force)
+        np.testing.assert_allclose(noise_level(rates, 1e4), in_force, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("pace", [0.3, 3.0, 30.0])
+def test_the_noise_floor_follows_its_differential_equation(seed: int, pace: float) -> None:
+    rates = drawn_rates(seed)
+    expected = [rates[0]]
+    for rate in rates:
+        solved = solve_ivp(
+            lambda _, level, rate=rate: pace * rate * (rate - level),
+            (0, 1),
+            expected[-1:],
+            method="LSODA",
+            rtol=1e-10,
+            atol=1e-12,
+        )
+        expected.append(solved.y[0, -1])
+    np.testing.assert_allclose(noise_level(rates, pace), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("pace", [0.0, 0.3, 30.0, np.inf])
+@pytest.mark.parametrize("rate", [1.0, 0.25])
+def test_at_a_constant_rate_the_noise_floor_stays_what_it_is(pace: float, rate: float) -> None:
+    np.testing.assert_array_equal(noise_level(np.full(50, rate), pace), np.full(51, rate))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("pace", [0.3, 3.0, 30.0])
+def test_the_noise_floor_goes_towards_the_rate_and_never_past_it(seed: int, pace: float) -> None:
+    rates = drawn_rates(seed)
+    level = noise_level(rates, pace)
+    before, after = level[:-1] - rates, level[1:] - rates
+    assert (np.sign(after) * np.sign(before) >= 0).all()
+    assert (np.abs(after[1:]) < np.abs(before[1:])).all()
+    assert level[-1] != rates[-1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_slower_noise_floor_is_later_down_after_a_drop(seed: int) -> None:
+    rates = learning_rates("step", 1.0, 20 + seed)[:-1]
+    slow, fast = noise_level(rates, 0.3), noise_level(rates, 3.0)
+    fallen = np.arange(rates.size + 1) > np.argmax(rates < 1)
+    assert fallen.sum() > 5
+    assert (slow[fallen] > fast[fallen]).all()
+    np.testing.assert_array_equal(slow[~fallen], fast[~fallen])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_averaged_loss_is_the_mean_of_the_ends_of_the_pass(seed: int, schedule: str) -> None:
+    """But at epoch 0, which ends none; what is gone after the first epoch is in that one alone."""
+    shape, rates = replace(drawn(seed), first_drop=0.0), learning_rates(schedule, 0.1, 30)
+    at_end = noiseless_curve(replace(shape, averaged=False), rates, 0.1)
+    averaged = noiseless_curve(replace(shape, averaged=True), rates, 0.1)
+    assert averaged[0] == at_end[0]
+    np.testing.assert_allclose(averaged[1:], (at_end[1:] + at_end[:-1]) / 2, rtol=1e-12)
+    dropped = noiseless_curve(replace(shape, averaged=True, first_drop=3.0), rates, 0.1)
+    np.testing.assert_array_equal(dropped[1:], averaged[1:])
+    assert dropped[0] == pytest.approx(averaged[0] + 3 * shape.scale)
 
 
 @pytest.mark.parametrize("end", [0.1, 0.4, 0.7])
@@ -183,9 +269,11 @@ def test_a_plateau_lasts_until_its_end_and_the_loss_falls_behind_it(end: float) 
     assert left[2] == pytest.approx(0.1, rel=1e-6)
 
 
-def test_the_first_drop_is_over_after_an_epoch() -> None:
-    added = noiseless_curve(replace(PLAIN, first_drop=3.0), np.ones(11), 1.0)
-    added -= noiseless_curve(PLAIN, np.ones(11), 1.0)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_first_drop_is_over_after_an_epoch(averaged: bool) -> None:
+    plain = replace(PLAIN, averaged=averaged)
+    added = noiseless_curve(replace(plain, first_drop=3.0), np.ones(11), 1.0)
+    added -= noiseless_curve(plain, np.ones(11), 1.0)
     np.testing.assert_allclose(added, [3.0] + [0.0] * 10)
 
 

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
+from epochs_left.dynamics import plateau_forecast as module
+from epochs_left.dynamics.curves import safe_log
+from epochs_left.dynamics.extrapolation import mean_since
 from epochs_left.dynamics.plateau_forecast import (
     DECAYS,
     POWER_LAWS,
     Basis,
+    Fit,
     PlateauForecast,
     plateau_forecast,
+    plateau_forecasts,
 )
 from epochs_left.dynamics.targets import plateau_epoch
 
@@ -121,3 +126,90 @@ def test_the_same_curve_on_a_stretched_clock_keeps_its_place() -> None:
     np.testing.assert_allclose(
         slow.begins, forecast(curve, POWER_LAWS, seen=HORIZON).begins, rtol=1e-9
     )
+
+
+FITS = (Fit(bases=POWER_LAWS, shares=(0.25, 0.5)), Fit(bases=DECAYS, shares=(0.5,)))
+Curves = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw(seed: int, n_runs: int = 7, n_columns: int = 60) -> Curves:
+    """Losses, shares, clocks and their ends: noisy and smooth curves, some of which blow up."""
+    rng = np.random.default_rng(seed)
+    shape = (n_runs, n_columns)
+    clock = np.cumsum(rng.uniform(0, 2, shape), axis=1)
+    loss = rng.choice([0, 0.3], (n_runs, 1)) + (clock + 1) ** -rng.uniform(-0.1, 2, (n_runs, 1))
+    loss *= np.exp(rng.choice([0, 0.01, 1], (n_runs, 1)) * rng.standard_normal(shape))
+    loss[rng.random(shape) < 0.01] = rng.choice([np.nan, np.inf, 0, 1e300])
+    clock[0, -5:] = np.nan  # padding
+    end = np.nanmax(clock, axis=1, keepdims=True) + rng.uniform(0, 300, (n_runs, 1))
+    return loss, rng.uniform(0.003, 0.3, (n_runs, 1)), clock, end
+
+
+def basis_by_basis(curves: Curves, bases: tuple[Basis, ...], share: float) -> PlateauForecast:
+    """The same with every mean taken anew: the bits that models were trained on."""
+    loss, plateau, clock, end = curves
+    relative, known = np.exp(safe_log(loss) - safe_log(loss[:, :1])), np.nan_to_num(clock)
+    mean_y = mean_since(relative, share)
+    around = mean_since(np.square(relative), share) - np.square(mean_y)
+    begins, least, lowest = known, np.maximum(around, 0), mean_y
+    for basis in bases:
+        x = basis.at(known)
+        mean_x = mean_since(x, share)
+        variance = mean_since(np.square(x), share) - np.square(mean_x)
+        covariance = mean_since(x * relative, share) - mean_x * mean_y
+        falls = (covariance > 0) & (variance > 1e-10 * np.square(mean_x))
+        slope = np.where(falls, covariance / variance, 0)
+        misfit = around - slope * covariance
+        level = np.maximum(mean_y + slope * (basis.at(end) - mean_x), 0)
+        value = mean_x + (level + plateau * np.maximum(1 - level, 0) - mean_y) / slope
+        found = np.clip(basis.inverse(value), known, np.maximum(end, known))
+        better = falls & (misfit < least) & ~np.isnan(found)
+        begins, lowest = np.where(better, found, begins), np.where(better, level, lowest)
+        least = np.where(better, np.maximum(misfit, 0), least)
+    width = plateau * np.maximum(1 - lowest, 1e-12)
+    return PlateauForecast(begins=begins, misfit=np.sqrt(least) / width)
+
+
+def assert_same_bits(found: PlateauForecast, expected: PlateauForecast, since: int = 0) -> None:
+    np.testing.assert_array_equal(found.begins, expected.begins[:, since:])
+    np.testing.assert_array_equal(found.misfit, expected.misfit[:, since:])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("cells", [1, 150, 100_000])
+def test_forecasts_are_those_of_one_basis_after_another_to_the_last_bit(
+    monkeypatch: pytest.MonkeyPatch, seed: int, cells: int
+) -> None:
+    """However many runs and bases are worked on at once."""
+    monkeypatch.setattr(module, "_BATCH_CELLS", cells)
+    curves = draw(seed)
+    found = plateau_forecasts(*curves, FITS)
+    asked = [(fit.bases, share) for fit in FITS for share in fit.shares]
+    for forecast_, (bases, share) in zip(found, asked, strict=True):
+        with np.errstate(all="ignore"):
+            assert_same_bits(forecast_, basis_by_basis(curves, bases, share))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("since", [1, 30, 59])
+@pytest.mark.parametrize("of_columns", [False, True])
+def test_columns_that_are_left_out_change_no_bit_of_the_others(
+    seed: int, since: int, of_columns: bool
+) -> None:
+    loss, plateau, clock, end = draw(seed)
+    whole = plateau_forecasts(loss, plateau, clock, end, FITS)
+    if of_columns:
+        plateau, end = (np.repeat(values, 60 - since, axis=1) for values in (plateau, end))
+    late = plateau_forecasts(loss, plateau, clock, end, FITS, since=since)
+    for found, expected in zip(late, whole, strict=True):
+        assert_same_bits(found, expected, since)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_end_of_each_column_is_that_of_its_own_forecast(seed: int) -> None:
+    loss, plateau, clock, end = draw(seed)
+    ends = end + np.arange(loss.shape[1])
+    (found, *_) = plateau_forecasts(loss, plateau, clock, ends, FITS)
+    for column in (5, 30, 59):
+        (alone, *_) = plateau_forecasts(loss, plateau, clock, end + column, FITS)
+        np.testing.assert_array_equal(found.begins[:, column], alone.begins[:, column])

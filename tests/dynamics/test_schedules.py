@@ -9,9 +9,20 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
+from epochs_left.dynamics.schedules import (
+    OWN_STEPS_EXAMPLE,
+    SCHEDULES,
+    drops,
+    is_schedule,
+    learning_rates,
+    own_steps,
+    schedule_named,
+)
 
 HORIZONS = [1, 2, 7, 60, 150]
+SEEDS = range(8)
+#: Schedules by name, and some with drops of one's own.
+NAMES = [*SCHEDULES, OWN_STEPS_EXAMPLE, "step:0.4", "step:.07,.5,.93x0.5"]
 Scheduler = Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]
 
 
@@ -84,18 +95,75 @@ def test_trapezoid_is_constant_and_then_linear_in_pytorch(horizon: int) -> None:
     np.testing.assert_allclose(factors, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("horizon", [100, 400])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_own_steps_are_those_of_pytorch(seed: int, horizon: int) -> None:
+    rng = np.random.default_rng(seed)
+    hundredths = np.sort(rng.choice(np.arange(2, 99), rng.integers(1, 4), replace=False))
+    factor = round(rng.uniform(0.05, 0.5), 2)
+    milestones = (hundredths * horizon // 100).tolist()
+    expected = by_torch(lambda o: lr_scheduler.MultiStepLR(o, milestones, factor), horizon)
+    named = schedule_named(own_steps(hundredths / 100, factor))
+    np.testing.assert_allclose(named((np.arange(horizon) + 1e-6) / horizon), expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_name_says_its_drops_whatever_their_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shares = np.round(rng.uniform(0.02, 0.98, rng.integers(1, 6)), 2)
+    factor = round(rng.uniform(0.01, 0.99), 2)
+    progress = rng.random(200)
+    name = own_steps(shares, factor)
+    assert is_schedule(name)
+    assert own_steps(rng.permutation(shares), factor) == name
+    expected = drops(progress, shares.tolist(), factor)
+    np.testing.assert_array_equal(schedule_named(name)(progress), expected)
+    np.testing.assert_allclose(
+        expected, [np.prod([factor for share in shares if t >= share]) for t in progress]
+    )
+
+
+def test_the_usual_steps_may_be_spelled_out() -> None:
+    progress = np.linspace(0, 1, 1001)
+    for name in ("step:0.5,0.75", "step:.5,.75x.1", own_steps([0.75, 0.5], 0.1)):
+        np.testing.assert_array_equal(schedule_named(name)(progress), SCHEDULES["step"](progress))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schedule_goes_by_its_name(name: str) -> None:
+    assert is_schedule(name)
+    assert schedule_named(name)(np.array([0.0])).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "cosin", "Step", "step:", "step:x0.2", "step:0.5,", "step:0.5x", "step:,0.5"),
+        *("step:0.5x2", "step:0.5x1.0", "step:1.5", "step:1", "step:-0.5", "step:5e-1"),
+        *("step:0.5;0.7", "step:0.5, 0.7", "step:0.5x0.2x0.1", "step:nan", "step:0.5\n"),
+        *(" step:0.5", "xstep:0.5", "cosine:0.5", "step:00.5", "step:0.", "step:0.5.5"),
+    ],
+)
+def test_what_only_looks_like_a_schedule_is_none(name: str) -> None:
+    assert not is_schedule(name)
+    with pytest.raises(KeyError):
+        schedule_named(name)
+    with pytest.raises(KeyError):
+        learning_rates(name, 0.1, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_base_rate_is_the_highest_and_none_is_negative(name: str) -> None:
-    factors = SCHEDULES[name](np.linspace(0, 1, 1001))
+    factors = schedule_named(name)(np.linspace(0, 1, 1001))
     assert factors.shape == (1001,)
     assert factors.max() == pytest.approx(1, abs=1e-5)
     assert factors.max() <= 1
     assert factors.min() >= 0
 
 
-@pytest.mark.parametrize("name", ["constant", "cosine", "linear", "step", "trapezoid"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "one_cycle"])
 def test_these_never_rise(name: str) -> None:
-    assert np.all(np.diff(SCHEDULES[name](np.linspace(0, 1, 1001))) <= 0)
+    assert np.all(np.diff(schedule_named(name)(np.linspace(0, 1, 1001))) <= 0)
 
 
 def test_one_cycle_rises_from_a_twenty_fifth_to_its_peak_and_falls_to_zero() -> None:
@@ -109,7 +177,7 @@ def test_one_cycle_rises_from_a_twenty_fifth_to_its_peak_and_falls_to_zero() -> 
     assert factors[-1] == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_every_epoch_before_the_horizon_has_a_positive_rate(name: str, horizon: int) -> None:
     rates = learning_rates(name, 0.1, horizon)[:-1]
@@ -117,30 +185,30 @@ def test_every_epoch_before_the_horizon_has_a_positive_rate(name: str, horizon: 
     assert rates.max() <= 0.1
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_the_rate_of_an_epoch_is_that_of_its_middle(name: str, horizon: int) -> None:
     rates = learning_rates(name, 0.1, horizon)
     assert rates.shape == (horizon + 1,)
     for epoch in range(horizon):
         middle = np.array([(epoch + 0.5) / horizon])
-        assert rates[epoch] == pytest.approx(0.1 * SCHEDULES[name](middle)[0])
+        assert rates[epoch] == pytest.approx(0.1 * schedule_named(name)(middle)[0])
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_the_last_rate_is_that_at_the_horizon(name: str, horizon: int) -> None:
-    at_the_end = SCHEDULES[name](np.array([1.0]))[0]
+    at_the_end = schedule_named(name)(np.array([1.0]))[0]
     assert learning_rates(name, 1.0, horizon)[-1] == pytest.approx(at_the_end, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_rates_scale_with_the_base_rate(name: str) -> None:
     one, three = (learning_rates(name, lr, 60) for lr in (1.0, 3.0))
     np.testing.assert_allclose(three, 3 * one)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("horizon", HORIZONS)
 @pytest.mark.parametrize("factor", [3, 9])
 def test_a_longer_horizon_stretches_the_schedule(name: str, horizon: int, factor: int) -> None:

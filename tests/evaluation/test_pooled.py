@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from epochs_left.config import EvaluateSettings, parse_settings
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.pooled import pooled
-from epochs_left.prediction.pooling import LANDMARK
+from epochs_left.prediction.pool import LANDMARK
 
 SETTINGS = runpy.run_path(str(Path(__file__).parent / "planted.py"))["SETTINGS"]
 RUNS, ROWS = 120, 4

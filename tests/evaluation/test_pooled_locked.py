@@ -13,7 +13,8 @@ import pytest
 
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.pooled_locked import pooled_locked
-from epochs_left.prediction.pooling import LANDMARK
+from epochs_left.prediction.plateaus import PLAN_FEATURES, RATES
+from epochs_left.prediction.pool import LANDMARK
 from epochs_left.prediction.predictor import Predictor
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.scales import SCALES, interval_scale
@@ -23,6 +24,10 @@ from epochs_left.storage.manifests import BundleManifest, ResidualQuantiles
 planted = runpy.run_path(str(Path(__file__).parent / "planted.py"))
 KINDS = {"epsilon": THRESHOLD, "threshold": THRESHOLD, "plateau": PLATEAU}
 SCALE_OF = {THRESHOLD: "log_ratio", PLATEAU: "share_ahead"}
+#: What rows are answered from, by goal: those of a plateau also without the schedule ahead.
+KNOWN = {THRESHOLD: ("all", "loss_only"), PLATEAU: ("all", RATES, "loss_only")}
+#: A feature that only a stated schedule tells.
+AHEAD = "log_clock_ahead"
 RUNS = 60
 EPOCHS = np.array([0, 4, LANDMARK, 25])
 #: Half widths of the intervals on the log(1 + R) scale, by what is known.
@@ -30,7 +35,10 @@ WIDTHS = {"all": 0.1, "loss_only": 0.6}
 
 
 def predictor(goal: str) -> Predictor:
-    """Return one that says the feature of its name: on its scale, and blurred, of the loss."""
+    """Return one that says the feature of its name: on its scale, and blurred, of the loss.
+
+    Without the schedule ahead it says half a unit more.
+    """
     scale = SCALE_OF[goal]
     quantiles = {
         name: ResidualQuantiles(levels=(0.9,), lower=(-width,), upper=(width,))
@@ -38,14 +46,17 @@ def predictor(goal: str) -> Predictor:
     }
     manifest = BundleManifest(
         **dict.fromkeys(BundleManifest.__dataclass_fields__, ())
-        | {"features": (scale, f"{scale} blurred", "hint"), "residual_quantiles": quantiles}
+        | {"features": (scale, f"{scale} blurred", "hint", AHEAD), "residual_quantiles": quantiles}
         | {"vocabulary": {}}
     )
     return Predictor(
         manifest=manifest,
         groups=(),
         scale=SCALES[scale],
-        time={"all": lambda X: X[:, 0].astype(float), "loss_only": lambda X: X[:, 1].astype(float)},
+        time={
+            "all": lambda X: X[:, 0].astype(float) + 0.5 * np.isnan(X[:, 3]),
+            "loss_only": lambda X: X[:, 1].astype(float),
+        },
         converges={"all": lambda X: X[:, 2], "loss_only": lambda X: np.full(len(X), 0.5)},
         quantiles=None,
         novelty=None,
@@ -77,6 +88,7 @@ def examples(seed: int, *, noise: float = 0.0) -> pd.DataFrame:
             "sampled": epoch != LANDMARK,
             "locked": True,
             "hint": reached.astype(float),
+            AHEAD: rng.normal(size=run.size),
         }
         for scale, value in values.items():
             off = 0.0 if scale == SCALE_OF[goal] else 3.0
@@ -112,14 +124,28 @@ BOTH = {goal: predictor(goal) for goal in (THRESHOLD, PLATEAU)}
 def test_each_kind_of_goal_is_asked_of_its_own_predictor(seed: int) -> None:
     """To it alone the features tell the truth, on its own scale."""
     found = entries(examples(seed), BOTH)
-    assert set(found) == {(kind, known) for kind in KINDS for known in WIDTHS}
+    assert set(found) == {(kind, known) for kind, goal in KINDS.items() for known in KNOWN[goal]}
     for (_, known), entry in found.items():
         coverage = entry["coverage"]["estimate"]
         assert (entry["r2"]["estimate"] > 1 - 1e-9) == (known == "all")
         assert (coverage == 1) == (known == "all")
-        assert entry["auc"]["estimate"] == (1.0 if known == "all" else 0.5)
+        assert entry["auc"]["estimate"] == (0.5 if known == "loss_only" else 1.0)
     swapped = entries(examples(seed), {THRESHOLD: BOTH[PLATEAU], PLATEAU: BOTH[THRESHOLD]})
     assert all(swapped[kind, "all"]["coverage"]["estimate"] < 0.5 for kind in KINDS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_from_the_rates_so_far_the_schedule_ahead_is_hidden_and_nothing_else(seed: int) -> None:
+    """Intervals are those of everything: the same models answer."""
+    assert AHEAD in PLAN_FEATURES
+    assert PLAN_FEATURES.isdisjoint({"hint", *SCALE_OF.values()})
+    frame = examples(seed)
+    found = entries(frame, BOTH)["plateau", RATES]
+    unstated = entries(frame.assign(**{AHEAD: np.nan}), BOTH)
+    assert found == {**unstated["plateau", "all"], "availability": RATES}
+    assert unstated["plateau", RATES] == found
+    sooner = frame.assign(share_ahead=frame["share_ahead"] - 0.5)
+    assert entries(sooner, BOTH)["plateau", RATES]["r2"]["estimate"] > 1 - 1e-9
 
 
 @pytest.mark.parametrize("seed", range(3))

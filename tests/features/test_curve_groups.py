@@ -176,12 +176,29 @@ class TestScheduleAhead:
         assert {name for name, values in found.items() if values.all()} == {"schedule_step"}
         assert {name for name, values in found.items() if values.any()} == {"schedule_step"}
 
+    @pytest.mark.parametrize("name", [*SCHEDULES, "step:0.3,0.6,0.8x0.2", "step:0.9"])
+    def test_steps_of_one_s_own_are_steps(self, name: str) -> None:
+        found = features("schedule_kind", lr_schedule=np.array([name], dtype=object))
+        assert found.keys() == {f"schedule_{known}" for known in SCHEDULES}
+        kind = name.partition(":")[0]
+        assert {key: values.all() for key, values in found.items()} == {
+            f"schedule_{known}": known == kind for known in SCHEDULES
+        }
+
 
 class TestPlateauGoal:
     @pytest.mark.parametrize("seed", SEEDS)
-    def test_unit_and_floor_of_the_loss_are_irrelevant(self, seed: int) -> None:
+    @pytest.mark.parametrize(("scale", "offset"), [(9, 0), (9, 2), (1e-3, 0)])
+    def test_unit_and_floor_of_the_loss_are_irrelevant(
+        self, seed: int, scale: float, offset: float
+    ) -> None:
+        """The floor to all but one: a loss close to 0 is on its plateau, whatever comes."""
+        loss = scale * noisy(seed) + offset
         expected = features("plateau_goal", loss=noisy(seed), plateau=0.1, horizon=80.0)
-        found = features("plateau_goal", loss=9 * noisy(seed) + 2, plateau=0.1, horizon=80.0)
+        found = features("plateau_goal", loss=loss, plateau=0.1, horizon=80.0)
+        whole = "log_loss_over_plateau"
+        if offset:
+            assert (found.pop(whole) > expected.pop(whole) + 0.1)[10:].any()
         for name, values in expected.items():
             # what is exactly none is none under another unit too, to rounding
             known = (values > -9) & (values < 9)
@@ -197,6 +214,20 @@ class TestPlateauGoal:
             rtol=1e-4,
         )
         np.testing.assert_allclose(found["log_plateau_share"], np.log(0.1), rtol=1e-6)
+
+    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("plateau", [0.003, 0.1, 0.3])
+    def test_the_whole_loss_is_in_the_unit_of_the_share_of_the_initial_one(
+        self, seed: int, plateau: float
+    ) -> None:
+        """Below 1 a curve is on its plateau: its floor is no lower than 0."""
+        loss = noisy(seed) - 0.1
+        found = features("plateau_goal", loss=loss, plateau=plateau, horizon=80.0)
+        expected = np.clip(np.log(loss / loss[0] / plateau), -10, 10)
+        np.testing.assert_allclose(found["log_loss_over_plateau"], expected, rtol=1e-5, atol=1e-6)
+        below = found["log_loss_over_plateau"] < 0
+        excess = found["log_excess_over_plateau"]
+        assert (excess[below] < 1e-5).all()
 
     def test_excess_is_measured_in_widths_of_the_plateau(self) -> None:
         loss = np.where(T < 30, 1.0 - T / 30, 0.2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,26 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from epochs_left.config import PoolSettings
-from epochs_left.prediction.plateaus import PRIOR_ALONE, fit_plateaus, plateau_examples
-from epochs_left.prediction.pooling import LANDMARK, PRIOR, PoolExamples
-from epochs_left.prediction.predictor import Predictor, predictor_of
+from epochs_left.features import FEATURE_GROUPS
+from epochs_left.prediction.plateaus import (
+    PLAN_FEATURES,
+    PLAN_GROUPS,
+    PRIOR_ALONE,
+    RATE_GROUPS,
+    RATES,
+    plateau_examples,
+)
+from epochs_left.prediction.pool import LANDMARK, PRIOR
+from epochs_left.prediction.predictor import Predictor
 from epochs_left.regressors._boosting import BOOSTING
-from epochs_left.statistics.scales import SCALES
-from epochs_left.storage.bundles import REFERENCE, load_bundle, save_bundle
-from epochs_left.storage.manifests import BundleManifest
+from epochs_left.storage.bundles import REFERENCE
+from epochs_left.trajectories import PLAN_INPUTS
 
-SETTINGS = PoolSettings(families=("neuron", "mlp", PRIOR), runs_per_family=10, folds=2)
-#: More of each family than a predictor of thresholds would take.
-RUNS = {"neuron": 48, "mlp": 48, PRIOR: 150}
-#: Epochs of a run's rows, the last two of which are landmarks.
-EPOCHS = np.array([3, 7, 15, 4, LANDMARK])
-SAMPLED = np.array([True, True, True, False, False])
-#: Name of each feature, and whether it needs the loss alone.
-FEATURES = {
-    "log_plateau_share": True,
-    "log_late_fall_over_plateau": True,
-    "log_gap_to_target": True,
-    "log_clock_ahead": False,
-    "log_lr": False,
-    "log_grad_norm": False,
-}
-DICTIONARY = [
-    {"name": name, "view": "causal", "baseline": False, "probed": False, "loss_only": loss_only}
-    for name, loss_only in FEATURES.items()
-]
-HASHES = dict.fromkeys(RUNS, "0" * 64)
-SHARE = SCALES["share_ahead"]
-MODELS = ("time.ubj", "time_loss_only.ubj", "converges.ubj", "converges_loss_only.ubj")
+rows = runpy.run_path(str(Path(__file__).parent / "plateau_rows.py"))
+DICTIONARY, MODELS, RUNS, SETTINGS, SHARE = (
+    rows[name] for name in ("DICTIONARY", "MODELS", "RUNS", "SETTINGS", "SHARE")
+)
+Fit, drawn = rows["Fit"], rows["drawn"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,106 +42,34 @@ def few_trees() -> Any:
         yield
 
 
-def rows_of(
-    rng: np.random.Generator, family: str, *, bias: float = 0.0, kind: str = "plateau"
-) -> pd.DataFrame:
-    """Return rows whose log odds are late fall plus clock plus a bias; two runs a lineage."""
-    run = np.repeat(np.arange(RUNS[family]), EPOCHS.size)
-    epoch = np.tile(EPOCHS, RUNS[family])
-    horizon = rng.integers(60, 400, RUNS[family])[run]
-    fall, clock = rng.normal(size=run.size), rng.normal(size=RUNS[family])[run]
-    odds = fall + clock + bias + 0.1 * rng.normal(size=run.size)
-    reached = (rng.random(RUNS[family]) < 0.8)[run]
-    remaining = np.round(SHARE.inverse(odds, epoch, horizon - epoch))
-    of_plateau = kind == "plateau"
-    return pd.DataFrame(
-        {
-            "family": family,
-            "run_id": [f"{family}-{number:03}" for number in run],
-            "lineage_id": [f"{family}-l{number // 2:03}" for number in run],
-            "target_kind": kind,
-            "target": np.nan if of_plateau else 0.1,
-            "plateau": 0.02 if of_plateau else np.nan,
-            "max_epochs": horizon.astype(np.int32),
-            "epoch": epoch.astype(np.int32),
-            "remaining": np.where(reached, remaining, np.nan),
-            "observed": remaining,
-            "converged": reached,
-            "sampled": np.tile(SAMPLED, RUNS[family]),
-            "optimizer": "sgd",
-            "activation": "relu",
-            "architecture": family,
-            "log_plateau_share": np.float32(np.log(0.02) if of_plateau else np.nan),
-            "log_late_fall_over_plateau": (fall + 3 * ~reached).astype(np.float32),
-            "log_gap_to_target": np.float32(np.nan if of_plateau else 1.0),
-            "log_clock_ahead": clock.astype(np.float32),
-            "log_lr": odds.astype(np.float32),
-            "log_grad_norm": odds.astype(np.float32),
-        }
-    )
-
-
-def drawn(seed: int = 0, *, bias: float = 0.0) -> pd.DataFrame:
-    """Return rows of every family, those of real runs with a bias, and rows of other goals."""
-    rng = np.random.default_rng(seed)
-    parts = [rows_of(rng, name, bias=0.0 if name == PRIOR else bias) for name in RUNS]
-    others = [rows_of(rng, name, kind=kind) for kind in ("epsilon", "threshold") for name in RUNS]
-    return pd.concat([*parts, *others], ignore_index=True)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What one table of examples gave."""
-
-    pool: PoolExamples
-    predictions: pd.DataFrame
-    manifest: BundleManifest
-    files: Mapping[str, bytes]
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame) -> Fit:
-        pool = plateau_examples(pa.Table.from_pandas(frame, preserve_index=False), DICTIONARY)
-        predictions, manifest, files = fit_plateaus(pool, SETTINGS, HASHES, 0)
-        return cls(pool, predictions.to_pandas(), manifest, files)
-
-    @property
-    def models(self) -> dict[str, bytes]:
-        """What says when, and what says whether."""
-        return {name: self.files[name] for name in MODELS}
-
-    def predictor(self, folder: Path) -> Predictor:
-        save_bundle(folder, self.manifest, self.files)
-        return predictor_of(load_bundle(folder), level=0.9, jobs=1)
-
-
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     return drawn()
 
 
 @pytest.fixture(scope="module")
-def fit(frame: pd.DataFrame) -> Fit:
+def fit(frame: pd.DataFrame) -> Any:
     return Fit.of(frame)
 
 
 @pytest.fixture
-def predictor(fit: Fit, tmp_path: Path) -> Predictor:
+def predictor(fit: Any, tmp_path: Path) -> Predictor:
     return fit.predictor(tmp_path / "plateau")
 
 
-def test_features_are_those_of_the_loss_and_of_the_schedule(fit: Fit) -> None:
+def test_features_are_those_of_the_loss_and_of_the_schedule(fit: Any) -> None:
     """Not the learning rate itself, nor what towards a plateau nobody knows."""
-    names = ("log_plateau_share", "log_late_fall_over_plateau", "log_clock_ahead")
-    assert fit.manifest.features == names
-    assert fit.pool.examples.loss_only.tolist() == [True, True, False]
+    of_loss = ("log_plateau_share", "log_late_fall_over_plateau")
+    assert fit.manifest.features == (*of_loss, "log_late_rate_change", "log_clock_ahead")
+    assert fit.pool.examples.loss_only.tolist() == [True, True, False, False]
 
 
-def test_every_run_is_learnt_from_whatever_thresholds_take(fit: Fit) -> None:
+def test_every_run_is_learnt_from_whatever_thresholds_take(fit: Any) -> None:
     assert min(RUNS.values()) > SETTINGS.runs_per_family
     assert fit.manifest.training["runs"] == RUNS
 
 
-def test_other_goals_are_left_out(frame: pd.DataFrame, fit: Fit) -> None:
+def test_other_goals_are_left_out(frame: pd.DataFrame, fit: Any) -> None:
     assert set(fit.pool.keys["target_kind"]) == {"plateau"}
     other = frame["target_kind"] != "plateau"
     changed = frame.assign(
@@ -162,7 +79,7 @@ def test_other_goals_are_left_out(frame: pd.DataFrame, fit: Fit) -> None:
     assert Fit.of(changed).files == fit.files
 
 
-def test_real_runs_change_the_intervals_and_never_the_models(frame: pd.DataFrame, fit: Fit) -> None:
+def test_real_runs_change_the_intervals_and_never_the_models(frame: pd.DataFrame, fit: Any) -> None:
     real = frame["family"] != PRIOR
     sooner = frame.assign(remaining=(frame["remaining"] / 4).where(real, frame["remaining"]))
     fewer = frame[frame["family"] != "neuron"]
@@ -178,7 +95,7 @@ def test_real_runs_change_the_intervals_and_never_the_models(frame: pd.DataFrame
         assert changed.files["spread.ubj"] != fit.files["spread.ubj"]
 
 
-def test_the_prior_changes_every_model(frame: pd.DataFrame, fit: Fit) -> None:
+def test_the_prior_changes_every_model(frame: pd.DataFrame, fit: Any) -> None:
     synthetic = frame["family"] == PRIOR
     left = frame["remaining"].where(~synthetic, np.floor(frame["remaining"] / 2))
     reached = frame["converged"].where(~synthetic, ~frame["converged"])
@@ -189,29 +106,81 @@ def test_the_prior_changes_every_model(frame: pd.DataFrame, fit: Fit) -> None:
         assert changed.files[name] != fit.files[name]
 
 
-def test_every_drawn_row_is_predicted_once(fit: Fit) -> None:
+def test_every_drawn_row_is_predicted_once(fit: Any) -> None:
+    """From the loss alone once, though each row is learnt from with its plan and without."""
     keys = fit.pool.keys
     asked = keys["sampled"] | (keys["epoch"] == LANDMARK)
-    for availability in ("all", "loss_only"):
-        part = fit.predictions[fit.predictions["availability"] == availability]
-        assert sorted(part["row"]) == np.flatnonzero(asked).tolist()
+    first_half = np.arange(len(keys)) < len(keys) // 2
+    assert set(fit.predictions["availability"]) == {"all", RATES, "loss_only"}
+    for availability, part in fit.predictions.groupby("availability"):
+        of_rates = availability == RATES
+        expected = np.flatnonzero(asked & (first_half != of_rates))
+        assert sorted(part["row"]) == expected.tolist()
         assert (part["run_id"].to_numpy() == keys["run_id"].to_numpy()[part["row"]]).all()
     assert set(fit.predictions["material"]) == {PRIOR_ALONE}
+    assert "planned" not in fit.predictions
 
 
-def test_curves_of_the_prior_are_predicted_by_models_of_other_ones(frame: pd.DataFrame) -> None:
+def test_a_plan_is_what_only_a_stated_schedule_tells() -> None:
+    for name in PLAN_GROUPS:
+        assert PLAN_INPUTS & set(FEATURE_GROUPS[name].requires)
+        assert PLAN_FEATURES.issuperset(FEATURE_GROUPS[name].units)
+    for name in RATE_GROUPS:
+        assert "lr_in_force" in FEATURE_GROUPS[name].requires
+        assert not PLAN_INPUTS & set(FEATURE_GROUPS[name].requires)
+        assert PLAN_FEATURES.isdisjoint(FEATURE_GROUPS[name].units)
+
+
+def test_every_row_has_a_twin_without_a_plan_that_weighs_as_much(fit: Any) -> None:
+    examples, names = fit.pool.examples, fit.manifest.features
+    n = len(fit.pool.keys) // 2
+    planned, unplanned = examples.X[:n], examples.X[n:]
+    of_plan = np.array([name in PLAN_FEATURES for name in names])
+    assert of_plan.tolist() == [False, False, False, True]
+    np.testing.assert_array_equal(planned[:, ~of_plan], unplanned[:, ~of_plan])
+    assert np.isnan(unplanned[:, of_plan]).all()
+    assert not np.isnan(planned).any()
+    keys = fit.pool.keys.drop(columns="planned")
+    pd.testing.assert_frame_equal(keys[:n], keys[n:].reset_index(drop=True))
+    for weight in (fit.pool.weight, fit.pool.whether_weight):
+        np.testing.assert_allclose(weight[:n], weight[n:])
+
+
+def test_without_a_plan_a_plan_changes_no_prediction(frame: pd.DataFrame, fit: Any) -> None:
+    """The plans of real runs: those of the prior are what is learnt."""
+    real = frame["family"] != PRIOR
+    other = frame.assign(log_clock_ahead=frame["log_clock_ahead"].where(~real, np.float32(2.5)))
+    found = Fit.of(other).predictions
+    of_real = (found["family"] != PRIOR) & (found["family"] == fit.predictions["family"])
+    assert of_real.sum() > 500
+    for availability in ("all", RATES, "loss_only"):
+        part = of_real & (found["availability"] == availability)
+        for name in ("predicted", "p_converges"):
+            same = found.loc[part, name] == fit.predictions.loc[part, name]
+            assert same.all() == (availability != "all")
+
+
+def test_rates_are_worth_a_part_of_the_plan(fit: Any) -> None:
+    scores = [r2_of_odds(fit, name) for name in ("loss_only", RATES, "all")]
+    assert scores == sorted(scores)
+    assert min(np.diff(scores)) > 0.08
+
+
+def test_curves_of_the_prior_are_predicted_by_models_of_other_ones(
+    frame: pd.DataFrame, fit: Any
+) -> None:
     """A curve whose end is made up changes its own fold's training, never its own prediction."""
     own = frame["lineage_id"] == f"{PRIOR}-l000"
     changed = frame.assign(remaining=frame["remaining"].where(~own, 1.0))
     before, after = (
         each.predictions.loc[each.predictions["lineage_id"] == f"{PRIOR}-l000", "predicted"]
-        for each in map(Fit.of, (frame, changed))
+        for each in (fit, Fit.of(changed))
     )
     assert len(before) > 0
     np.testing.assert_array_equal(before, after)
 
 
-def test_the_bounds_of_a_family_come_from_the_others(frame: pd.DataFrame, fit: Fit) -> None:
+def test_the_bounds_of_a_family_come_from_the_others(frame: pd.DataFrame, fit: Any) -> None:
     """What it is off by itself changes nothing there, and something for every other family."""
     own = frame["family"] == "mlp"
     sooner = frame.assign(remaining=np.where(own, frame["remaining"] // 4, frame["remaining"]))
@@ -228,24 +197,26 @@ def test_the_bounds_of_a_family_come_from_the_others(frame: pd.DataFrame, fit: F
     assert (known["upper"] <= fit.pool.ahead[known["row"]]).all()
 
 
-def test_runs_without_a_plateau_in_time_make_the_intervals_later(frame: pd.DataFrame) -> None:
+def test_runs_without_a_plateau_in_time_make_the_intervals_later(
+    frame: pd.DataFrame, fit: Any, tmp_path: Path
+) -> None:
     """They count as of one in the last tenth; left out, the intervals would know of none."""
-    late = frame["family"] != PRIOR
-    none = frame.assign(converged=frame["converged"] & ~(late & (frame.index // 16 % 2 == 0)))
-    all_in_time = none.assign(
-        converged=frame["converged"] | late,
-        remaining=frame["remaining"].fillna(1.0).where(late, frame["remaining"]),
-    )
-    offsets = [
-        dict(zip(found.levels, found.upper, strict=True))[0.9]
-        for found in (
-            Fit.of(each).manifest.residual_quantiles["all"] for each in (all_in_time, none)
-        )
-    ]
-    assert offsets[1] > offsets[0]
+    real = frame["family"] != PRIOR
+    reached = frame["converged"] & ~(real & (frame.index // 5 % 4 == 0))
+    few = frame.assign(converged=reached)
+    left_out = few.assign(sampled=few["sampled"] & (reached | ~real))
+    rows = np.flatnonzero(fit.pool.family != PRIOR)
+    X, elapsed, ahead = fit.pool.examples.X[rows], fit.pool.examples.elapsed[rows], fit.pool.ahead
+    every = np.ones(rows.size, dtype=np.bool_)
+    ends = []
+    for name, each in (("left out", left_out), ("few", few)):
+        found = Fit.of(each).predictor(tmp_path / name)
+        upper = found.forecast(X, elapsed, every, ~every, ahead[rows]).upper
+        ends.append(SHARE.forward(upper, np.array(0.0), ahead[rows]))
+    assert np.median(ends[1] - ends[0]) > 0.3
 
 
-def test_widths_are_cross_fitted_on_other_lineages(fit: Fit) -> None:
+def test_widths_are_cross_fitted_on_other_lineages(fit: Any) -> None:
     folds = fit.predictions.groupby("lineage_id")["fold"].nunique()
     assert (folds == 1).all()
     assert set(fit.predictions["fold"]) == set(range(SETTINGS.folds))
@@ -264,7 +235,7 @@ def test_predictions_lie_between_now_and_the_horizon(frame: pd.DataFrame) -> Non
     assert rows["predicted"].nunique() > 20
 
 
-def test_a_horizon_farther_away_stretches_the_answer(frame: pd.DataFrame, fit: Fit) -> None:
+def test_a_horizon_farther_away_stretches_the_answer(frame: pd.DataFrame, fit: Any) -> None:
     """The features being the same, what is said is the same share of the epochs ahead."""
     real = frame["family"] != PRIOR
     longer = frame["max_epochs"] + 9 * (frame["max_epochs"] - frame["epoch"])
@@ -277,7 +248,7 @@ def test_a_horizon_farther_away_stretches_the_answer(frame: pd.DataFrame, fit: F
     np.testing.assert_allclose(far_odds, near_odds, atol=1e-9)
 
 
-def r2_of_odds(fit: Fit, availability: str) -> float:
+def r2_of_odds(fit: Any, availability: str) -> float:
     """Return how much of the variance of the truth, in log odds, the predictions explain."""
     rows = fit.predictions[fit.predictions["converged"] & (fit.predictions["family"] != PRIOR)]
     rows = rows[rows["availability"] == availability]
@@ -336,7 +307,7 @@ def test_forecasts_are_as_often_too_early_as_too_late(seed: int) -> None:
     assert np.mean(rows["remaining"] > rows["predicted"]) == pytest.approx(0.5, abs=0.08)
 
 
-def test_the_bundle_knows_no_names_so_that_no_run_lacks_one(fit: Fit, predictor: Predictor) -> None:
+def test_the_bundle_knows_no_names_so_that_no_run_lacks_one(fit: Any, predictor: Predictor) -> None:
     """A run unlike the training data is answered from every input all the same, just wider."""
     assert fit.manifest.bundle_id == "pooled/plateau"
     assert fit.manifest.of_plateaus
@@ -355,12 +326,12 @@ def test_the_bundle_knows_no_names_so_that_no_run_lacks_one(fit: Fit, predictor:
 
 
 def test_the_bundle_answers_as_its_table_says_and_wants_the_epochs_ahead(
-    fit: Fit, predictor: Predictor
+    fit: Any, predictor: Predictor
 ) -> None:
     every = np.ones(len(fit.pool.keys), dtype=np.bool_)
     X, elapsed = fit.pool.examples.X, fit.pool.examples.elapsed
-    for availability in ("all", "loss_only"):
-        complete = every & (availability == "all")
+    for availability in ("all", RATES, "loss_only"):
+        complete = every & (availability != "loss_only")
         found = predictor.forecast(X, elapsed, complete, ~every, fit.pool.ahead)
         rows = fit.predictions[fit.predictions["availability"] == availability]
         rows = rows[rows["family"] != PRIOR]  # the prior's are predicted by models of other folds
@@ -372,7 +343,7 @@ def test_the_bundle_answers_as_its_table_says_and_wants_the_epochs_ahead(
 
 
 def test_the_bytes_are_the_same_again_and_every_file_is_there(
-    frame: pd.DataFrame, fit: Fit
+    frame: pd.DataFrame, fit: Any
 ) -> None:
     again = Fit.of(frame)
     assert (again.manifest, again.files) == (fit.manifest, fit.files)

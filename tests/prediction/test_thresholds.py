@@ -10,16 +10,15 @@ import pyarrow as pa
 import pytest
 
 from epochs_left.config import PoolSettings
-from epochs_left.prediction.pooling import (
-    PRIOR,
-    REAL_ALONE,
-    WITH_PRIOR,
-    PoolExamples,
-    build_pooled_bundle,
-    out_of_fold,
-    pooled_examples,
-)
+from epochs_left.prediction.pool import PRIOR, PoolExamples, pooled_examples
 from epochs_left.prediction.predictor import predictor_of
+from epochs_left.prediction.thresholds import (
+    REAL_ALONE,
+    SPEC,
+    WITH_PRIOR,
+    build_threshold_bundle,
+    out_of_fold,
+)
 from epochs_left.regressors._boosting import BOOSTING
 from epochs_left.storage.bundles import Bundle, load_bundle, save_bundle
 
@@ -83,7 +82,7 @@ def family_rows(rng: np.random.Generator, family: str, n_runs: int) -> pd.DataFr
 
 @pytest.fixture(scope="module")
 def pool() -> PoolExamples:
-    return pooled_examples(table(), DICTIONARY, SETTINGS.runs_per_family)
+    return pooled_examples(table(), DICTIONARY, SETTINGS.runs_per_family, SPEC)
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_oracle_features_are_left_out(pool: PoolExamples) -> None:
 
 @pytest.mark.parametrize("runs", [10, 30])
 def test_a_family_gives_so_many_runs_and_whole_lineages(runs: int) -> None:
-    keys = pooled_examples(table(), DICTIONARY, runs).keys
+    keys = pooled_examples(table(), DICTIONARY, runs, SPEC).keys
     counts = keys.groupby("family")["run_id"].nunique()
     assert counts.to_dict() == {name: min(n, runs) for name, n in RUNS.items()}
     assert (keys.groupby("lineage_id")["run_id"].nunique() == 2).all()
@@ -142,7 +141,7 @@ def test_intervals_come_from_drawn_rows_of_real_runs(
     found = []
     for frame in (predictions, pd.concat([spoilt, landmarks])):
         as_table = pa.Table.from_pandas(frame, preserve_index=False)
-        found.append(build_pooled_bundle(pool, as_table, hashes, 0)[0].residual_quantiles)
+        found.append(build_threshold_bundle(pool, as_table, hashes, 0)[0].residual_quantiles)
     assert found[0] == found[1]
 
 
@@ -151,7 +150,9 @@ def test_real_runs_alone_learn_nothing_from_the_prior(pool: PoolExamples) -> Non
     frame = table().to_pandas()
     of_prior = frame["family"] == PRIOR
     frame.loc[of_prior, "log_gap_to_target"] = np.float32(100)
-    changed = pooled_examples(pa.Table.from_pandas(frame), DICTIONARY, SETTINGS.runs_per_family)
+    changed = pooled_examples(
+        pa.Table.from_pandas(frame), DICTIONARY, SETTINGS.runs_per_family, SPEC
+    )
     before, after = (alone(out_of_fold(each, SETTINGS, 0, jobs=1)) for each in (pool, changed))
     pd.testing.assert_frame_equal(before, after, check_exact=True)
 
@@ -180,7 +181,9 @@ def test_labels_that_are_shuffled_between_runs_are_not_predicted() -> None:
     frame[["remaining", "converged"]] = frame[["remaining", "converged"]].to_numpy()[order]
     frame["converged"] = frame["converged"].astype(bool)
     frame["remaining"] = frame["remaining"].astype(float)
-    shuffled = pooled_examples(pa.Table.from_pandas(frame), DICTIONARY, SETTINGS.runs_per_family)
+    shuffled = pooled_examples(
+        pa.Table.from_pandas(frame), DICTIONARY, SETTINGS.runs_per_family, SPEC
+    )
     found = out_of_fold(shuffled, SETTINGS, 0, jobs=1).to_pandas()
     found = found[found["converged"] & (found["availability"] == "all")]
     actual, predicted = np.log1p(found["remaining"]), np.log1p(found["predicted"])
@@ -192,7 +195,7 @@ def test_the_bundle_answers_and_says_what_it_learnt_from(
 ) -> None:
     hashes = dict.fromkeys(RUNS, "0" * 64)
     as_table = pa.Table.from_pandas(predictions, preserve_index=False)
-    manifest, files = build_pooled_bundle(pool, as_table, hashes, 0)
+    manifest, files = build_threshold_bundle(pool, as_table, hashes, 0)
     save_bundle(tmp_path / "threshold", manifest, files)
     bundle: Bundle = load_bundle(tmp_path / "threshold")
     assert bundle.manifest.bundle_id == "pooled/threshold"

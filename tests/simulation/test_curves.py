@@ -97,6 +97,8 @@ def test_without_noise_a_curve_is_the_closed_form(
     plan: Callable[[int], pa.Table], seed: int
 ) -> None:
     runs = [{**run, "noise": 0.0} for run in plan(seed).to_pylist()]
+    assert {run["averaged"] for run in runs} == {False, True}
+    assert any(run["lr_schedule"].startswith("step:") for run in runs)
     names = [field.name for field in fields(CurveShape)]
     for run, (loss, _) in zip(runs, curves_of(CurveEngine(runs, ROOT_SEED)), strict=True):
         rates = learning_rates(run["lr_schedule"], run["lr"], run["max_epochs"])

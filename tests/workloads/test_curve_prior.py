@@ -15,7 +15,7 @@ from scipy import stats
 
 from epochs_left.config import parse_settings
 from epochs_left.dynamics.curve_prior import NOISE_BASES, CurveShape
-from epochs_left.dynamics.schedules import SCHEDULES
+from epochs_left.dynamics.schedules import SCHEDULES, is_schedule
 from epochs_left.errors import UsageError
 from epochs_left.prediction.goals import extra_goals
 from epochs_left.simulation.curves import CurveEngine
@@ -45,6 +45,19 @@ def plan(settings: CurvePriorSettings) -> pd.DataFrame:
     return CurvePrior().plan(settings, ROOT_SEED).to_pandas()
 
 
+def kind(schedules: pd.Series) -> pd.Series:
+    """Return the kinds of schedules: steps of one's own are steps."""
+    return schedules.str.partition(":")[0]
+
+
+@pytest.fixture(scope="module")
+def own(plan: pd.DataFrame) -> pd.DataFrame:
+    """The drops of those runs whose steps are their own: shares as a tuple, and the factor."""
+    found = plan["lr_schedule"].str.extract(r"^step:([\d.,]+)x([\d.]+)$").dropna()
+    shares = found[0].map(lambda text: tuple(map(float, text.split(","))))
+    return pd.DataFrame({"shares": shares, "factor": found[1].astype(float)})
+
+
 @pytest.mark.parametrize(
     ("column", "setting"),
     [("optimizer", "optimizers"), ("lr_schedule", "lr_schedules"), ("noise_base", "noise_bases")],
@@ -53,12 +66,55 @@ def test_draws_have_the_shares_of_the_settings(
     plan: pd.DataFrame, settings: CurvePriorSettings, column: str, setting: str
 ) -> None:
     weights = getattr(settings, setting)
-    found = Counter(plan[column])
+    found = Counter(kind(plan[column]))
     for name, weight in weights.items():
         assert found[name] / len(plan) == pytest.approx(weight / sum(weights.values()), abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["lr", "hit_share", "noise_floor", "floor", "scale", "noise"])
+def test_a_share_of_the_steps_has_one_to_three_drops_anywhere(
+    plan: pd.DataFrame, settings: CurvePriorSettings, own: pd.DataFrame
+) -> None:
+    steps = (kind(plan["lr_schedule"]) == "step").sum()
+    assert len(own) / steps == pytest.approx(settings.own_steps_share, abs=0.05)
+    counts = own["shares"].map(len).value_counts(normalize=True)
+    assert set(counts.index) == {1, 2, 3}
+    np.testing.assert_allclose(counts, 1 / 3, atol=0.08)
+    shares = np.concatenate(own["shares"].tolist())
+    assert stats.kstest(shares, "uniform").statistic < 0.05
+    assert shares.min() >= 0.02
+    assert shares.max() <= 0.98
+    assert all(list(of_run) == sorted(of_run) for of_run in own["shares"])
+
+
+def test_factors_of_own_steps_are_log_uniform_up_to_rounding(
+    settings: CurvePriorSettings, own: pd.DataFrame
+) -> None:
+    low, high = settings.own_steps_factor
+    assert own["factor"].between(low, high).all()
+    for edge in np.floor(100 * np.geomspace(low, high, 6)[1:-1]) / 100 + 0.005:
+        expected = np.log(edge / low) / np.log(high / low)
+        assert (own["factor"] < edge).mean() == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_no_steps_or_all_are_one_s_own(build: Build, share: float) -> None:
+    plan = CurvePrior().plan(build(runs=300, own_steps_share=share), ROOT_SEED).to_pandas()
+    steps = plan["lr_schedule"][kind(plan["lr_schedule"]) == "step"]
+    assert len(steps) > 30
+    assert (steps != "step").mean() == share
+    assert plan["lr_schedule"].map(is_schedule).all()
+
+
+def test_a_share_of_the_curves_is_averaged_over_the_pass(
+    plan: pd.DataFrame, settings: CurvePriorSettings
+) -> None:
+    assert plan["averaged"].dtype == bool
+    assert plan["averaged"].mean() == pytest.approx(settings.averaged_share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "name", ["lr", "hit_share", "noise_floor", "noise_pace", "floor", "scale", "noise"]
+)
 def test_sizes_are_log_uniform(plan: pd.DataFrame, settings: CurvePriorSettings, name: str) -> None:
     low, high = np.log(getattr(settings, name))
     uniform = (np.log(plan[name]) - low) / (high - low)
@@ -116,10 +172,11 @@ def test_runs_of_a_lineage_share_the_quadratic_alone(build: Build, per_lineage: 
     start = ["n_modes", "eigenvalue_power", "excess_power", "floor", "scale", "first_drop"]
     assert (groups.size() == per_lineage).all()
     assert (groups[start].nunique() == 1).all(axis=None)
-    assert (groups[["lr", "hit_position", "noise"]].nunique() == per_lineage).all(axis=None)
+    of_run = ["lr", "hit_position", "noise", "noise_pace"]
+    assert (groups[of_run].nunique() == per_lineage).all(axis=None)
 
 
-@pytest.mark.parametrize("shape", ["n_modes", "hit_share", "hit_position", "noise"])
+@pytest.mark.parametrize("shape", ["n_modes", "hit_share", "hit_position", "noise", "noise_pace"])
 def test_the_settings_that_a_user_knows_say_nothing_of_the_shape(
     plan: pd.DataFrame, shape: str
 ) -> None:
@@ -128,7 +185,8 @@ def test_the_settings_that_a_user_knows_say_nothing_of_the_shape(
     for known in ("lr", "momentum", "n_examples", "max_epochs"):
         assert abs(stats.spearmanr(plan[known], values).statistic) < 0.05
     part = pd.cut(values, 8)
-    statistic, _, degrees, _ = stats.chi2_contingency(pd.crosstab(plan["lr_schedule"], part))
+    counts = pd.crosstab(kind(plan["lr_schedule"]), part)
+    statistic, _, degrees, _ = stats.chi2_contingency(counts)
     assert statistic < degrees + 5 * (2 * degrees) ** 0.5
 
 
@@ -143,6 +201,10 @@ def test_the_settings_that_a_user_knows_say_nothing_of_the_shape(
         {"noise_bases": {"rest": 1, "loss": 2}},
         {"steps_per_epoch": [10, 500]},
         {"momentum": [0.6, 0.98]},
+        {"noise_pace": [0.5, 20]},
+        {"averaged_share": 0.3},
+        {"own_steps_share": 0.3},
+        {"own_steps_factor": [0.2, 0.4]},
     ],
 )
 def test_run_ids_are_equal_exactly_where_all_settings_are(
@@ -176,6 +238,10 @@ def test_a_plan_holds_the_shape_of_every_curve(plan: pd.DataFrame) -> None:
         ({"noise_memory": [0.1, 1.0]}, "noise_memory must lie in"),
         ({"plateau_share": 1.5}, "plateau_share must lie in"),
         ({"first_drop_share": -0.1}, "first_drop_share must lie in"),
+        ({"own_steps_share": 1.5}, "own_steps_share must lie in"),
+        ({"averaged_share": -0.1}, "averaged_share must lie in"),
+        ({"noise_pace": [0.0, 1.0]}, "noise_pace must be"),
+        ({"own_steps_factor": [0.0, 0.5]}, "own_steps_factor must be"),
         ({"optimizers": {"adam": 1}}, "unknown names .'adam'. in optimizers"),
         ({"lr_schedules": {"polynomial": 1}}, "unknown names .'polynomial'. in lr_schedules"),
         ({"noise_bases": {"loss": 0}}, "not all 0"),
@@ -197,7 +263,8 @@ def test_every_known_choice_can_be_planned(build: Build) -> None:
     )
     plan = CurvePrior().plan(settings, 0).to_pandas()
     assert set(plan["optimizer"]) == set(OPTIMIZERS)
-    assert set(plan["lr_schedule"]) == set(SCHEDULES)
+    assert set(kind(plan["lr_schedule"])) == set(SCHEDULES)
+    assert {"step"} < {name for name in plan["lr_schedule"] if name.startswith("step")}
     assert set(plan["noise_base"]) == set(NOISE_BASES)
 
 

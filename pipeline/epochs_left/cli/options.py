@@ -105,8 +105,8 @@ Stated = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="A setting of every run that the log does not have, such as lr_schedule=constant; may "
-        "be repeated.",
+        help="A setting of every run that the log does not have, such as lr_schedule=constant "
+        "or lr_schedule=step:0.5,0.75x0.1; may be repeated.",
     ),
 ]
 Level = Annotated[

@@ -12,6 +12,10 @@ import numpy as np
 
 from epochs_left.arrays import FloatArray, IntArray
 
+#: Change of the learning rate within an epoch, as a log ratio, from which on it is a step and not
+#: part of a smooth schedule.
+RATE_CHANGE = float(np.log(1.2))
+
 
 def time_on_clock(planned: FloatArray, epoch: FloatArray) -> FloatArray:
     """Return S at each epoch, 0 where the epoch is NaN.
@@ -50,6 +54,25 @@ def rate_in_force(planned: FloatArray, epoch: FloatArray | IntArray) -> FloatArr
     """Return the learning rate of the pass that follows each epoch, shape ``(R, E)``."""
     index = np.clip(np.nan_to_num(epoch), 0, np.maximum(_n_known(planned) - 1, 0))
     return np.nan_to_num(_at(planned, index.astype(np.int64)))
+
+
+def since_rate_change(rates: FloatArray) -> IntArray:
+    """Return the column at which the learning rate last changed by more than `RATE_CHANGE`.
+
+    Parameters
+    ----------
+    rates
+        Learning rate of the pass that each column ends, shape ``(R, E)``.
+
+    Returns
+    -------
+    Columns, shape ``(R, E)``: the first one with the present rate; 0 before the first change.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.abs(np.diff(np.log(rates), axis=1, prepend=np.nan)) > RATE_CHANGE
+    columns = np.where(changes, np.arange(rates.shape[1]), 0)
+    latest: IntArray = np.maximum.accumulate(columns, axis=1)
+    return latest
 
 
 def _first_at_least(total: FloatArray, n_known: IntArray, clock: FloatArray) -> IntArray:

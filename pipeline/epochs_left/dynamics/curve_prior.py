@@ -2,9 +2,10 @@
 
 Along eigenvector i of a quadratic, gradient descent shrinks the error by exp(-s lambda_i S), where
 S is the sum of the learning rates and s the steps an epoch; the loss goes with its square. Steps of
-finite size leave a noise floor in proportion to the learning rate in force (the noisy quadratic
-model; Zhang et al. 2019, arXiv:1907.04164). With eigenvalues i^-a and excess losses i^-b the sum
-falls as a power law until the smallest eigenvalue is felt, and exponentially from there on.
+finite size leave a noise floor that follows the learning rate in force, at a pace of its own (the
+noisy quadratic model; Zhang et al. 2019, arXiv:1907.04164). With eigenvalues i^-a and excess losses
+i^-b the sum falls as a power law until the smallest eigenvalue is felt, and exponentially from
+there on.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ class CurveShape:
         Excess that is gone after the first epoch, in units of the spectrum's initial excess.
     noise_floor
         Excess that stays while the learning rate is the base one, in the same unit.
+    noise_pace
+        Rate at which the noise floor goes to that of the learning rate in force, 1/epoch at the
+        base one; it goes with the learning rate, as the pace of the modes that carry the noise.
+    averaged
+        Whether the loss is the mean over the pass, as most training loops log it, and not the loss
+        at its end.
     floor
         Loss that stays for good, in the same unit.
     scale
@@ -64,6 +71,8 @@ class CurveShape:
     plateau_end: float
     first_drop: float
     noise_floor: float
+    noise_pace: float
+    averaged: bool
     floor: float
     scale: float
     noise: float
@@ -124,10 +133,33 @@ def noiseless_curve(shape: CurveShape, rates: FloatArray, lr: float) -> FloatArr
     until_hit = _after_plateau(np.array(_at(spent, hit)), delay)
     pace = time_of_share(shape.hit_share, shape) / until_hit
     excess = excess_share(pace * _after_plateau(spent, delay), shape)
-    in_force = np.concatenate([rates[:1], rates[:-1]])  # in the pass just done
-    excess += shape.noise_floor * in_force / lr
+    excess += shape.noise_floor * noise_level(rates[:-1] / lr, shape.noise_pace)
+    if shape.averaged:
+        excess[1:] = (excess[1:] + excess[:-1]) / 2
     excess[0] += shape.first_drop
     return shape.scale * (shape.floor + excess)
+
+
+def noise_level(rates: FloatArray, pace: float) -> FloatArray:
+    """Return the noise floor after 0, 1, ... passes, 1 where the base learning rate has settled.
+
+    Parameters
+    ----------
+    rates
+        Learning rate of each pass, in units of the base one, shape ``(H,)``.
+    pace
+        `CurveShape.noise_pace`.
+
+    Returns
+    -------
+    n with n' = pace r (r - n), constant r within a pass, from n = r of the first one; ``(H + 1,)``.
+    """
+    level = np.empty(rates.size + 1)
+    level[0] = rates[0]
+    stays = np.exp(-pace * rates)
+    for t, rate in enumerate(rates):
+        level[t + 1] = rate + (level[t] - rate) * stays[t]
+    return level
 
 
 def _at(values: FloatArray, position: float) -> float:

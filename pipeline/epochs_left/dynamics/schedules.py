@@ -1,8 +1,15 @@
-"""Learning-rate schedules as multipliers of the base rate, constant within an epoch."""
+"""Learning-rate schedules as multipliers of the base rate, constant within an epoch.
+
+A schedule goes by its name: one of `SCHEDULES`, or `step` with drops of one's own, such as
+``step:0.3,0.6,0.8x0.2``: to a fifth at 30, 60 and 80 % of the horizon each (a tenth where no factor
+is given).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -36,9 +43,14 @@ def linear(progress: FloatArray) -> FloatArray:
 
 def step(progress: FloatArray) -> FloatArray:
     """Fall to a tenth at half of the horizon, to a hundredth at three quarters (He et al. 2016)."""
-    drops = np.sum([progress >= share for share in _STEP_AT], axis=0)
-    factor: FloatArray = np.power(_STEP_FACTOR, drops)
-    return factor
+    return drops(progress, _STEP_AT, _STEP_FACTOR)
+
+
+def drops(progress: FloatArray, shares: Sequence[float], factor: float) -> FloatArray:
+    """Fall to ``factor`` of the rate before at each of ``shares`` of the horizon."""
+    done = np.sum([progress >= share for share in shares], axis=0)
+    multiplier: FloatArray = np.power(factor, done)
+    return multiplier
 
 
 def trapezoid(progress: FloatArray) -> FloatArray:
@@ -69,13 +81,39 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
+_SHARE = r"0?\.\d+"
+_OWN_STEPS = re.compile(rf"step:({_SHARE}(?:,{_SHARE})*)(?:x({_SHARE}))?")
+#: How the names of schedules with drops of one's own are written.
+OWN_STEPS_EXAMPLE = "step:0.3,0.6,0.8x0.2"
+
+
+def schedule_named(name: str) -> Schedule:
+    """Return a schedule; KeyError for a name that is none."""
+    own = _OWN_STEPS.fullmatch(name)
+    if own is None:
+        return SCHEDULES[name]
+    shares = [float(share) for share in own[1].split(",")]
+    return partial(drops, shares=shares, factor=float(own[2] or _STEP_FACTOR))
+
+
+def is_schedule(name: str) -> bool:
+    """Tell whether a name is that of a schedule."""
+    return name in SCHEDULES or _OWN_STEPS.fullmatch(name) is not None
+
+
+def own_steps(shares: Iterable[float], factor: float) -> str:
+    """Return the name of the schedule with these drops, in hundredths."""
+    listed = ",".join(f"{share:.2f}" for share in sorted(shares))
+    return f"step:{listed}x{factor:.2f}"
+
+
 def learning_rates(schedule: str, lr: float, horizon: int) -> FloatArray:
     """Return the learning rate of the epoch that starts after 0, 1, ... ``horizon`` passes.
 
     Parameters
     ----------
     schedule
-        A name in ``SCHEDULES`` (KeyError for any other).
+        A name that `schedule_named` knows (KeyError for any other).
     lr
         Base learning rate, the highest that the schedule reaches.
     horizon
@@ -87,4 +125,4 @@ def learning_rates(schedule: str, lr: float, horizon: int) -> FloatArray:
     """
     # The middle of the coming epoch, so that neither its first nor its last step is the measure.
     progress = (np.arange(horizon + 1) + 0.5) / horizon
-    return lr * SCHEDULES[schedule](progress)
+    return lr * schedule_named(schedule)(progress)

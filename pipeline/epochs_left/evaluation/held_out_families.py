@@ -17,8 +17,9 @@ from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import LEVEL, EvaluationContext
 from epochs_left.evaluation.plain import counts
 from epochs_left.prediction.intervals import Residuals, calibrated, interval_ends
-from epochs_left.prediction.pooling import LANDMARK, PRIOR, SPEC, PoolExamples, pooled_examples
+from epochs_left.prediction.pool import LANDMARK, PRIOR, PoolExamples, pooled_examples
 from epochs_left.prediction.predictor import WIDENING
+from epochs_left.prediction.thresholds import SPEC
 from epochs_left.prediction.training import (
     LABELS,
     availabilities,
@@ -95,7 +96,7 @@ def _pool(context: EvaluationContext) -> PoolExamples | None:
     of_loss = [table.filter(pc.not_equal(table["target_kind"], plateau)) for table in tables]
     unlocked = [table.filter(pc.invert(table["locked"])) for table in of_loss]
     dictionary = read_json(folder / next(iter(context.families)) / "features.json")
-    return pooled_examples(pa.concat_tables(unlocked), dictionary, RUNS_PER_FAMILY)
+    return pooled_examples(pa.concat_tables(unlocked), dictionary, RUNS_PER_FAMILY, SPEC)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.refits import log_r2
-from epochs_left.prediction.pooling import LANDMARK
+from epochs_left.prediction.pool import LANDMARK
 from epochs_left.statistics.bootstrap import Estimate, bootstrap_weights
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.plain import entry_of

@@ -12,8 +12,9 @@ from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import LEVEL, EvaluationContext
 from epochs_left.evaluation.plain import counts
 from epochs_left.evaluation.pooled import scores_of
+from epochs_left.prediction.plateaus import PLAN_FEATURES, RATES
 from epochs_left.prediction.predictor import Predictor
-from epochs_left.prediction.training import AVAILABILITIES
+from epochs_left.prediction.training import ALL_INPUTS, AVAILABILITIES, LOSS_ONLY
 from epochs_left.schema import TargetKind
 from epochs_left.statistics.bootstrap import bootstrap_sums
 from epochs_left.statistics.folds import run_weights
@@ -36,11 +37,15 @@ def pooled_locked(context: EvaluationContext) -> list[dict[str, Any]]:
             predictor = context.pooled_predictors.get(_goal_of(str(kind)))
             if predictor is None:
                 continue
-            for availability in AVAILABILITIES:
+            for availability in _AVAILABILITIES[_goal_of(str(kind))]:
                 predicted = _predicted(predictor, rows.reset_index(drop=True), availability)
                 named = {"family": family, "target_kind": kind, "availability": availability}
                 entries.append({**named, **_scores(context, predicted)})
     return entries
+
+
+#: What rows are answered from; of plateaus also without the schedule ahead.
+_AVAILABILITIES = {THRESHOLD: AVAILABILITIES, PLATEAU: (ALL_INPUTS, RATES, LOSS_ONLY)}
 
 
 def _goal_of(target_kind: str) -> str:
@@ -49,8 +54,11 @@ def _goal_of(target_kind: str) -> str:
 
 def _predicted(predictor: Predictor, rows: pd.DataFrame, availability: str) -> pd.DataFrame:
     """Return the rows with predictions, as if they were like the training data."""
-    complete = np.full(len(rows), availability == "all")
-    X = rows[list(predictor.manifest.features)].to_numpy(np.float32)
+    complete = np.full(len(rows), availability != LOSS_ONLY)
+    features = rows[list(predictor.manifest.features)]
+    if availability == RATES:
+        features = features.assign(**dict.fromkeys(PLAN_FEATURES & set(features), np.nan))
+    X = features.to_numpy(np.float32)
     elapsed = rows["epoch"].to_numpy(float)
     ahead = rows["max_epochs"].to_numpy(float) - elapsed
     forecast = predictor.forecast(X, elapsed, complete, np.zeros(len(rows), np.bool_), ahead)

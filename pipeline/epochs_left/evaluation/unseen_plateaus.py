@@ -47,9 +47,11 @@ def _scores(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
         n_replicates=context.settings.bootstrap_replicates,
         rng=context.rng("unseen plateaus"),
     )["mean"]
+    misses = {"sooner": actual < lower, "later": actual > upper}
     return {
         **scores_of(context, rows),
         "level": HELD_OUT_LEVEL,
+        **{side: float(np.average(missed, weights=weight)) for side, missed in misses.items()},
         "coverage": entry_of(coverage),
         "log_width": finite(float(np.average(log_width(lower, upper), weights=weight))),
     }

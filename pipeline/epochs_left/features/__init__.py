@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epochs_left.arrays import BoolArray, FloatArray
+from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.registry import Registry
 from epochs_left.schema import View
 from epochs_left.trajectories import (
@@ -97,60 +97,98 @@ def groups_of_view(view: View, wanted: str | Iterable[str] = "all") -> list[Feat
 
 
 def compute_features(
-    runs: Trajectories, groups: Iterable[FeatureGroup], *, names: Iterable[str] | None = None
+    runs: Trajectories,
+    groups: Iterable[FeatureGroup],
+    *,
+    names: Iterable[str] | None = None,
+    cells: IntArray | None = None,
 ) -> dict[str, FloatArray]:
     """Compute the features of ``groups`` for a block of runs.
 
+    Parameters
+    ----------
+    names
+        Features that are wanted; None: all.
+    cells
+        Positions ``run * E + epoch`` of the cells that are wanted, shape ``(n,)``; None: all.
+
     Returns
     -------
-    float32 arrays of shape ``(R, E)`` by feature name: NaN in the padding and where a required
-    input was not measured, finite elsewhere (a value that overflows is +-``FINITE_LIMIT``).
+    float32 arrays of shape ``(R, E)``, or ``(n,)`` for cells, by feature name: NaN in the padding
+    and where a required input was not measured, finite elsewhere (a value that overflows is
+    +-``FINITE_LIMIT``).
 
     Raises
     ------
     ValueError
         If a group returns other features than it declares.
     """
-    shape = (runs.n_runs, runs.n_epochs)
     padding = ~runs.observed
     wanted = None if names is None else set(names)
     features: dict[str, FloatArray] = {}
     for group in groups:
-        if wanted is not None and not wanted & set(group.units):
+        if wanted is not None and not wanted & group.units.keys():
             continue
+        values = _values(group, runs)
+        if wanted is not None:
+            values = {name: column for name, column in values.items() if name in wanted}
         hidden = padding | _missing(group, runs)
-        is_hidden = hidden.any()
-        for name, values in _values(group, runs).items():
-            if wanted is not None and name not in wanted:
-                continue
-            column = np.broadcast_to(values, shape).astype(np.float32)
-            if is_hidden:
-                column[hidden] = np.nan
-            features[name] = column
+        features |= _whole(values, hidden) if cells is None else _at(cells, values, hidden)
     return features
+
+
+def _whole(values: Mapping[str, FloatArray], hidden: BoolArray) -> dict[str, FloatArray]:
+    """Return features of all cells, NaN where ``hidden``, shape ``(R, E)``."""
+    is_hidden = hidden.any()
+    features = {}
+    for name, column in values.items():
+        features[name] = np.broadcast_to(_finite(column), hidden.shape).astype(np.float32)
+        if is_hidden:
+            features[name][hidden] = np.nan
+    return features
+
+
+def _at(
+    cells: IntArray, values: Mapping[str, FloatArray], hidden: BoolArray
+) -> dict[str, FloatArray]:
+    """Return features of some cells, all at once: cells may be few, and then it is calls that cost.
+
+    As `_whole` otherwise.
+    """
+    shape = hidden.shape
+    taken = np.array(
+        [
+            (column if column.shape == shape else np.broadcast_to(column, shape)).take(cells)
+            for column in values.values()
+        ]
+    )
+    columns = _finite(taken).astype(np.float32)
+    columns[:, hidden.take(cells)] = np.nan
+    return dict(zip(values, columns, strict=True))
 
 
 def _missing(group: FeatureGroup, runs: Trajectories) -> BoolArray:
     """Return the cells at which an input of the group is not known, shape ``(R, E)`` or less."""
-    found = np.zeros((runs.n_runs, 1), dtype=np.bool_)
-    for name in MAY_BE_MISSING & set(group.requires) & set(runs.inputs):
+    found = np.array([[not runs.inputs.keys() >= set(group.requires)]])
+    for name in MAY_BE_MISSING & set(group.requires) & runs.inputs.keys():
         unknown = np.isnan(runs.inputs[name])
-        found = found | unknown.reshape(*unknown.shape[:2], -1).any(axis=2)
+        found = found | (unknown if unknown.ndim == 2 else unknown.any(axis=2))
     return found
 
 
 def _values(group: FeatureGroup, runs: Trajectories) -> Mapping[str, FloatArray]:
     if any(name not in runs.inputs for name in group.requires):
         return {name: np.full((1, 1), np.nan) for name in group.units}
-    # Padding is NaN and diverged runs overflow: both are dealt with below, once for all groups.
+    # Padding is NaN and diverged runs overflow: both are dealt with above, once for all groups.
     with np.errstate(all="ignore"):
         values = group.compute(**{name: runs.inputs[name] for name in group.requires})
     if set(values) != set(group.units):
         odd = sorted(set(values) ^ set(group.units))
         raise ValueError(f"feature group {group.name!r} does not return what it declares: {odd}")
-    return {name: _finite(column) for name, column in values.items()}
+    return values
 
 
 def _finite(values: FloatArray) -> FloatArray:
-    bounded = np.clip(values, -FINITE_LIMIT, FINITE_LIMIT)
-    return np.where(np.isnan(bounded), FINITE_LIMIT, bounded)
+    """Return the values within +-`FINITE_LIMIT`, which NaN counts as."""
+    bounded: FloatArray = np.maximum(np.fmin(values, FINITE_LIMIT), -FINITE_LIMIT)
+    return bounded

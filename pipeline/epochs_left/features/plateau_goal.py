@@ -16,6 +16,7 @@ from epochs_left.schema import View
         "log_plateau_share": "log(1)",
         "log_excess_over_plateau": "log(loss ratio)",
         "log_late_fall_over_plateau": "log(loss ratio)",
+        "log_loss_over_plateau": "log(loss ratio)",
         "log_epochs_to_plateau_horizon": "log(epochs)",
     },
 )
@@ -25,8 +26,10 @@ def plateau_goal(
     """Share p of the initial excess, the excess and the late fall in units of p, epochs to come.
 
     With the best loss so far as the level of the plateau; the late fall is that over the later
-    half of the epochs so far, which a curve on its plateau has behind it. A plateau is that of the
-    curve up to its horizon, which therefore belongs to the target; a threshold has none.
+    half of the epochs so far, which a curve on its plateau has behind it. The whole loss is in the
+    unit of p of the initial one: below it a loss is on its plateau, however close to 0 it goes. A
+    plateau is that of the curve up to its horizon, which therefore belongs to the target; a
+    threshold has none.
     """
     best = running_minimum(loss)
     width = np.maximum(plateau * (loss[:, :1] - best), 1e-300)
@@ -35,6 +38,9 @@ def plateau_goal(
         "log_plateau_share": safe_log(plateau),
         "log_excess_over_plateau": np.clip(safe_log((loss - best) / width), -10, 10),
         "log_late_fall_over_plateau": np.clip(safe_log(late / width), -10, 10),
+        "log_loss_over_plateau": np.clip(
+            safe_log(loss / np.maximum(plateau * loss[:, :1], 1e-300)), -10, 10
+        ),
         "log_epochs_to_plateau_horizon": np.where(
             np.isnan(plateau), np.nan, np.log1p(np.maximum(horizon - epoch, 0.0))
         ),

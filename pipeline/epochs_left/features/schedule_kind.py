@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epochs_left.arrays import FloatArray
+from epochs_left.dynamics.schedules import SCHEDULES
 from epochs_left.features import feature_group
 from epochs_left.schema import View
 
-_SCHEDULES = ("constant", "cosine", "linear", "step", "one_cycle", "trapezoid")
 
-
-@feature_group(view=View.CAUSAL, units={f"schedule_{name}": "0 or 1" for name in _SCHEDULES})
+@feature_group(view=View.CAUSAL, units={f"schedule_{name}": "0 or 1" for name in SCHEDULES})
 def schedule_kind(lr_schedule: NDArray[Any]) -> dict[str, FloatArray]:
-    """Schedule of the learning rate."""
-    return {f"schedule_{name}": (lr_schedule == name).astype(np.float64) for name in _SCHEDULES}
+    """Schedule of the learning rate; steps with drops of one's own are steps."""
+    kind = np.strings.partition(lr_schedule.astype(str), ":")[0]
+    return {f"schedule_{name}": (kind == name).astype(np.float64) for name in SCHEDULES}

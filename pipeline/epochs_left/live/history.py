@@ -12,7 +12,7 @@ import numpy as np
 
 from epochs_left.arrays import FloatArray, IntArray
 from epochs_left.dynamics.resampling import even_grid, evenly_spaced, grid_step
-from epochs_left.prediction.layout import LABELS, MEASURES
+from epochs_left.prediction.layout import LABELS, MEASURES, RECORDED_LR
 
 if TYPE_CHECKING:
     from epochs_left.prediction.runs import Runs
@@ -26,7 +26,7 @@ MAX_POINTS = 500
 MAX_KEPT = 2048
 
 LOSS = "loss"
-COLUMNS = (LOSS, *MEASURES)
+COLUMNS = (LOSS, *MEASURES, RECORDED_LR)
 #: Measures of what happened since the epoch before, which between two points of a grid another step
 #: lies than between two evaluations.
 _OF_A_STEP = ("update_norm", "probe_kl")
@@ -71,7 +71,7 @@ class History:
         """Append an evaluation later than all before it."""
         self.time.append(epoch)
         self.values[LOSS].append(loss)
-        for name in MEASURES:
+        for name in (*MEASURES, RECORDED_LR):
             self.values[name].append(measures.get(name, np.nan))
         if len(self) > MAX_KEPT:
             for column in self._columns():

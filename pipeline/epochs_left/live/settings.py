@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from epochs_left.dynamics.schedules import SCHEDULES
+from epochs_left.dynamics.schedules import OWN_STEPS_EXAMPLE, SCHEDULES, is_schedule
 from epochs_left.errors import did_you_mean
-from epochs_left.prediction.layout import LABELS, MEASURES, SETTINGS, SYNONYMS
+from epochs_left.prediction.layout import LABELS, MEASURES, RECORDED_LR, SETTINGS, SYNONYMS
 
+#: What a tracker is told of an epoch, by the name in `History`: beside the measures of logs the
+#: learning rate in force, which is a setting too.
+_OF_AN_EPOCH = {**{name: name for name in MEASURES}, "lr": RECORDED_LR}
 #: Numbers that a tracker takes as settings; the horizon is an argument of its own.
 NUMBERS = tuple(name for name in SETTINGS if name != "horizon")
 
@@ -39,7 +42,9 @@ def checked_settings(settings: Mapping[str, object]) -> dict[str, float | str]:
 
 
 def checked_measures(measures: Mapping[str, object]) -> dict[str, float]:
-    """Return the measures of an epoch as floats: None and what is not finite are left out.
+    """Return what is known of an epoch by its name in `History`, as floats.
+
+    None and what is not finite are left out.
 
     Raises
     ------
@@ -50,16 +55,17 @@ def checked_measures(measures: Mapping[str, object]) -> dict[str, float]:
     """
     found = {}
     for name, value in measures.items():
-        if name not in MEASURES:
-            near = did_you_mean(name, MEASURES) or f"; known: {sorted(MEASURES)}"
+        if name not in _OF_AN_EPOCH:
+            near = did_you_mean(name, _OF_AN_EPOCH) or f"; known: {sorted(_OF_AN_EPOCH)}"
             raise TypeError(f"unknown measure {name!r}{near}")
         if value is None:
             continue
         number = as_number(name, value)
-        if number < MEASURES[name]:
-            raise ValueError(f"{name}: expected {MEASURES[name]:g} or more, got {number:g}")
+        lowest = {**MEASURES, **SETTINGS}[name]
+        if number < lowest:
+            raise ValueError(f"{name}: expected {lowest:g} or more, got {number:g}")
         if math.isfinite(number):
-            found[name] = number
+            found[_OF_AN_EPOCH[name]] = number
     return found
 
 
@@ -87,7 +93,8 @@ def _setting(name: str, value: object) -> float:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{name}: expected a name, got {value!r}; pass text such as 'sgd'")
-    if name == "lr_schedule" and value.strip().lower() not in SCHEDULES:
-        near = did_you_mean(value, SCHEDULES) or f"; known: {', '.join(SCHEDULES)}"
+    if name == "lr_schedule" and not is_schedule(value.strip().lower()):
+        known = f"; known: {', '.join(SCHEDULES)}, and such as {OWN_STEPS_EXAMPLE}"
+        near = did_you_mean(value, SCHEDULES) or known
         raise ValueError(f"{name}: unknown schedule {value!r}{near}; leave another one out")
     return value

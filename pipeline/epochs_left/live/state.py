@@ -13,7 +13,7 @@ from epochs_left.live.history import COLUMNS, MAX_KEPT, History
 from epochs_left.live.motion import Motion
 from epochs_left.live.pace import Pace
 
-VERSION = 1
+VERSION = 2
 _KEYS = frozenset({"version", "asked", "time", "values", "pace", "motion", "epoch", "settled"})
 _TEXTS = ("status", "reason")
 _ANSWER = ("epochs_remaining", "lower", "upper", "p_converges", *_TEXTS)

@@ -134,7 +134,8 @@ class EtaTracker:
             A torch module to be measured (`live.motion.Motion`): update norm, path length, and for
             loggers distance and norm (`moved`). What it was at the first update counts as start.
         **measures
-            grad_norm, update_norm, path_length, probe_kl: as in logs.
+            grad_norm, update_norm, path_length, probe_kl: as in logs; lr: the learning rate of the
+            epoch just done, which says more than a setting where a schedule changes it.
 
         Raises
         ------

@@ -12,7 +12,7 @@ from epochs_left.errors import DataError
 from epochs_left.live.eta import Eta
 from epochs_left.live.growing import GrowingLog
 from epochs_left.live.tracker import EtaTracker
-from epochs_left.prediction.layout import LABELS, MEASURES, SETTINGS
+from epochs_left.prediction.layout import LABELS, MEASURES, RECORDED_LR, SETTINGS
 from epochs_left.prediction.rows import Rows
 
 #: From the horizon that a log states for a run, or None, and its settings to its tracker.
@@ -94,6 +94,8 @@ class Watcher:
         measures: dict[str, Any] = {
             name: float(v[i]) for name, v in rows.numbers.items() if name in MEASURES
         }
+        if RECORDED_LR in rows.numbers:
+            measures["lr"] = float(rows.numbers[RECORDED_LR][i])
         tracker = self._trackers[run]
         take = tracker.update if asked else tracker.observe
         try:
@@ -117,6 +119,11 @@ def _settings(rows: Rows, i: int, label_names: list[str]) -> dict[str, float | s
     numbers = {name: float(v[i]) for name, v in rows.numbers.items() if name in SETTINGS}
     labels = {name: int(codes[i]) for name, codes in rows.labels.items() if name in LABELS}
     return {
-        **{name: value for name, value in numbers.items() if np.isfinite(value)},
+        **{name: value for name, value in numbers.items() if _says_something(name, value)},
         **{name: label_names[code] for name, code in labels.items() if code >= 0},
     }
+
+
+def _says_something(name: str, value: float) -> bool:
+    """Tell whether a number is a setting; a warm-up from 0 states no learning rate."""
+    return bool(np.isfinite(value)) and (name != "lr" or value > 0)

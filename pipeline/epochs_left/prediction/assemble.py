@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, ranges
+from epochs_left.dynamics.clock import rate_in_force
 from epochs_left.dynamics.geometry import trajectory_geometry
-from epochs_left.dynamics.schedules import SCHEDULES, learning_rates
+from epochs_left.dynamics.schedules import is_schedule, learning_rates
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.cells import UNNAMED
 from epochs_left.prediction.forecasts import linearised_forecasts, training_of
 from epochs_left.prediction.histories import MIN_HISTORY, Histories, horizons
-from epochs_left.prediction.layout import MEASURES, SETTINGS
+from epochs_left.prediction.layout import MEASURES, RECORDED_LR, SETTINGS
 from epochs_left.prediction.rows import Rows
 from epochs_left.trajectories import (
     FORECAST_INPUTS,
@@ -146,7 +147,7 @@ def _block(
     labels = {name: codes[first] for name, codes in taken.labels.items()}
     named = np.array([*label_names, ""], dtype=object)
     if "lr_schedule" in labels:  # of another one nothing is known, as if it were not stated
-        of_plan = np.isin(named[labels["lr_schedule"]], list(SCHEDULES))
+        of_plan = _are_schedules(named)[labels["lr_schedule"]]
         labels["lr_schedule"] = np.where(of_plan, labels["lr_schedule"], UNNAMED)
     has_theory = aim.target is not None and FORECAST_INPUTS.keys() & set(inputs)
     if taken.params is not None and has_theory:
@@ -154,6 +155,8 @@ def _block(
         series |= _forecasts(taken.params, lengths, of_run, aim.loss)
     if "planned_lr" in inputs:
         settings |= _planned(settings, labels, named)
+    if "lr_in_force" in inputs:
+        series |= _in_force(taken, lengths, epoch / unit, settings)
     values: dict[str, Any] = {
         "epoch": epoch / unit,
         "loss": pad(taken.loss, lengths),
@@ -209,11 +212,14 @@ def _forecasts(
 def _settings(taken: Rows, first: IntArray, unit: FloatArray, aim: Aim) -> dict[str, FloatArray]:
     """Return each setting in the first row of its run, shape ``(R, 1)``.
 
-    The horizon of a plateau is part of what is asked for: it is counted in units of the run.
+    The horizon of a plateau is part of what is asked for: it is counted in units of the run. So is
+    the learning rate, whose unit says nothing of a plateau: the ratios do.
     """
     settings = {
         name: values[first][:, None] for name, values in taken.numbers.items() if name in SETTINGS
     }
+    if "lr" in settings:  # a warm-up may begin at 0, which is no base rate
+        settings["lr"] = np.where(settings["lr"] > 0, settings["lr"], np.nan)
     if taken.params is not None and "n_params" not in settings:
         settings["n_params"] = np.full((first.size, 1), float(taken.params.shape[1]))
     if aim.horizon is not None:
@@ -222,6 +228,9 @@ def _settings(taken: Rows, first: IntArray, unit: FloatArray, aim: Aim) -> dict[
     for name in PER_EPOCH_SETTINGS:
         if name == "horizon" and aim.target is None:
             settings[name] = settings[name] / unit
+        elif name == "lr" and aim.target is None:
+            stated = settings.get(name, np.zeros(unit.shape))
+            settings[name] = np.where(stated > 0, stated, 1.0)
         elif name in settings:
             settings[name] = np.where(unit == 1, settings[name], np.nan)
     return settings
@@ -235,7 +244,7 @@ def _planned(
         return {}
     lr, horizon = (settings[name][:, 0] for name in ("lr", "horizon"))
     schedule = named[labels["lr_schedule"]]
-    known = np.isin(schedule, list(SCHEDULES)) & (lr > 0)
+    known = _are_schedules(named)[labels["lr_schedule"]] & (lr > 0)
     known &= (horizon >= 1) & (horizon <= MAX_PLANNED_EPOCHS)
     length = np.where(known, horizon, 0).astype(np.int64) + 1
     planned = np.full((lr.size, int(length.max(initial=1))), np.nan)
@@ -246,6 +255,29 @@ def _planned(
         shape = learning_rates(schedule[rows[0]], 1.0, int(size - 1))
         planned[rows, :size] = lr[rows, None] * shape
     return {"planned_lr": planned}
+
+
+def _are_schedules(names: NDArray[Any]) -> BoolArray:
+    return np.array([is_schedule(name) for name in names])
+
+
+def _in_force(
+    taken: Rows, lengths: IntArray, epoch: FloatArray, settings: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """Return the learning rate of the pass that each epoch ends, where log or plan say it.
+
+    What is recorded goes before the plan from the epoch on at which it first changes: until then it
+    may be the base rate, repeated.
+    """
+    recorded = taken.numbers.get(RECORDED_LR)
+    rates = np.full(epoch.shape, np.nan) if recorded is None else pad(recorded, lengths)
+    if "planned_lr" in settings:
+        planned = settings["planned_lr"]
+        unplanned = np.isnan(planned[:, :1])
+        changed = np.logical_or.accumulate(_differs(rates, rates[:, :1]), axis=1)
+        of_plan = rate_in_force(planned, np.maximum(np.nan_to_num(epoch) - 1, 0))
+        rates = np.where(changed | unplanned, rates, of_plan)
+    return {} if np.isnan(rates).all() else {"lr_in_force": rates}
 
 
 def _available(
@@ -276,7 +308,8 @@ def _flags(
     gaps = np.diff(epoch, axis=1, prepend=epoch[:, :1] - unit)
     odd = {"epochs not evenly spaced": _differs(gaps, unit)}
     # A plan takes a schedule: where none is stated, such models do not use the rate at all.
-    lr_is_unused = "planned_lr" in inputs and "lr_schedule" not in taken.labels
+    follows_lr = "lr_in_force" in inputs
+    lr_is_unused = follows_lr or ("planned_lr" in inputs and "lr_schedule" not in taken.labels)
     for name in CONSTANT_SETTINGS:
         if name in taken.numbers and not (name == "lr" and lr_is_unused):
             values = pad(taken.numbers[name], lengths)

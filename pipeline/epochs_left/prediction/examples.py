@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray, ranges
+from epochs_left.dynamics.clock import rate_in_force
 from epochs_left.dynamics.schedules import learning_rates
 from epochs_left.features import FeatureGroup, compute_features
 from epochs_left.features._blocks import depth_blocks
@@ -235,6 +236,7 @@ class _Block:
             **{name: _column(self.runs, column) for name, column in _SETTINGS.items()},
             "planned_lr": _planned(self.runs),
         }
+        self._inputs["lr_in_force"] = _in_force(self._inputs["planned_lr"], self._inputs["epoch"])
 
     def _padded(self, values: Series) -> FloatArray:
         return pad(values[self._cells], self.lengths)
@@ -384,6 +386,12 @@ def _is_of_run(name: str) -> bool:
 
 def _column(runs: pa.Table, name: str) -> Any:
     return runs[name].to_numpy(zero_copy_only=False)[:, None]
+
+
+def _in_force(planned: FloatArray, epoch: FloatArray) -> FloatArray:
+    """Return the learning rate of the pass that each epoch ends, shape ``(R, E)``."""
+    passes = np.maximum(np.nan_to_num(epoch) - 1, 0)
+    return np.where(np.isnan(epoch), np.nan, rate_in_force(planned, passes))
 
 
 def _planned(runs: pa.Table) -> FloatArray:

@@ -25,13 +25,14 @@ from epochs_left.prediction.predictor import Predictor, loss_only_features
 from epochs_left.prediction.runs import Runs
 from epochs_left.storage.bundles import REFERENCE, TIME, Bundle, estimator_stem, load_columns
 from epochs_left.storage.estimators import UBJSON, load_estimator
-from epochs_left.trajectories import FORECAST_INPUTS, GEOMETRY_INPUTS, INPUTS
+from epochs_left.trajectories import FORECAST_INPUTS, GEOMETRY_INPUTS, INPUTS, PLAN_INPUTS
 
 _UNKNOWN = (math.nan, math.nan)
 #: Columns that an input is made from, where they are called otherwise.
 _COLUMNS = {
     **dict.fromkeys([*GEOMETRY_INPUTS, *FORECAST_INPUTS], PARAMS),
     "planned_lr": "lr_schedule",
+    "lr_in_force": "lr",
 }
 _MEANINGS = {PARAMS: "the parameters after each epoch, params or param_0, param_1, ..."}
 #: Scales on which a sum is a product of epochs (R + 1).
@@ -251,6 +252,7 @@ def _missing(block: Block, predictor: Predictor) -> dict[str, str]:
     """Return the meaning of what the log does not say and the model would use, by column."""
     cell = np.array([int(block.trajectories.lengths[0]) - 1])
     known = known_inputs(block, cell, predictor)
-    lacking = {name for name, here in known.items() if not here.any()} - may_lack(block)
+    lacking = {name for name, here in known.items() if not here.any()}
+    lacking -= may_lack(block) - PLAN_INPUTS  # rows without a plan are complete, and worse
     columns = {_COLUMNS.get(name, name) for name in lacking}
     return {name: _MEANINGS.get(name, INPUTS.get(name, "")) for name in sorted(columns)}

@@ -21,7 +21,8 @@ MEASURES: dict[str, float] = {
     "path_length": 0.0,
     "probe_kl": 0.0,
 }
-#: Optional columns with one number a run; lr has to be above its bound, the others may equal it.
+#: Optional columns with one number a run, and the smallest value that makes sense; of lr the first
+#: row counts as the base rate, and it may fall to 0.
 SETTINGS: dict[str, float] = {
     "lr": 0.0,
     "momentum": 0.0,
@@ -31,6 +32,8 @@ SETTINGS: dict[str, float] = {
     "weight_decay": 0.0,
     "horizon": 1.0,
 }
+#: The column lr row by row, in `Rows.numbers`: a stated one is the base rate alone.
+RECORDED_LR = "recorded_lr"
 #: Optional columns with one name a run.
 LABELS = ("optimizer", "activation", "architecture", "lr_schedule")
 #: Other names of optional columns, as frameworks and loggers write them; the first one there is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,12 @@ from epochs_left.prediction.unlike import (
     outside_ranges,
     unseen_names,
 )
-from epochs_left.trajectories import FORECAST_INPUTS, GOAL_INPUTS
+from epochs_left.trajectories import (
+    FORECAST_INPUTS,
+    GOAL_INPUTS,
+    PLAN_INPUTS,
+    Trajectories,
+)
 
 #: Cells that are gathered at once: 4 bytes times some 90 features of each fit a core's cache.
 STRETCH = 4096
@@ -107,27 +112,42 @@ def _features(block: Block, cells: IntArray, predictor: Predictor) -> tuple[Floa
     for name in unknown.keys() - may_lack(block):
         complete &= ~unknown[name]
     groups = [group for group in predictor.groups if all(map(block.knows, group.requires))]
+    runs = _asked_late(block.trajectories, cells)
     with np.errstate(all="ignore"):
-        computed = compute_features(block.trajectories, groups, names=names)
+        computed = compute_features(runs, groups, names=names, cells=cells)
     for group in groups:
         for name in unknown.keys() & set(group.requires):
-            missing = cells[np.broadcast_to(unknown[name], cells.shape)]
+            missing = np.broadcast_to(unknown[name], cells.shape)
             for feature in computed.keys() & group.units.keys():
-                computed[feature].ravel()[missing] = np.nan
-    return _gathered([computed.get(name) for name in names], cells), complete
+                computed[feature][missing] = np.nan
+    return _as_rows([computed.get(name) for name in names], cells.size), complete
 
 
-def _gathered(columns: Sequence[FloatArray | None], cells: IntArray) -> FloatArray:
-    """Return some cells of columns as rows, float32, shape ``(n, p)``, NaN where there is none.
+def _asked_late(runs: Trajectories, cells: IntArray) -> Trajectories:
+    """Return the runs with a plateau asked for at no epoch before those of the cells.
+
+    Curves are then fitted at the epochs that are left alone. Where that is most of them it would
+    cost more than it saves.
+    """
+    first = int((cells % runs.n_epochs).min(initial=runs.n_epochs))
+    if "plateau" not in runs.inputs or 2 * first < runs.n_epochs:
+        return runs
+    late = np.arange(runs.n_epochs) >= first
+    asked = np.where(late, runs.inputs["plateau"], np.nan)
+    return replace(runs, inputs={**runs.inputs, "plateau": asked})
+
+
+def _as_rows(columns: Sequence[FloatArray | None], n_rows: int) -> FloatArray:
+    """Return columns, ``(n,)``, as rows, float32, shape ``(n, p)``, NaN where there is none.
 
     A stretch at a time, whose rows stay in the cache while one column after another is filled in.
     """
-    rows = np.full((cells.size, len(columns)), np.nan, dtype=np.float32)
-    flat = [(index, column.ravel()) for index, column in enumerate(columns) if column is not None]
-    for start in range(0, cells.size, STRETCH):
+    rows = np.full((n_rows, len(columns)), np.nan, dtype=np.float32)
+    known = [(index, column) for index, column in enumerate(columns) if column is not None]
+    for start in range(0, n_rows, STRETCH):
         stretch = slice(start, start + STRETCH)
-        for index, column in flat:
-            rows[stretch, index] = column[cells[stretch]]
+        for index, column in known:
+            rows[stretch, index] = column[stretch]
     return rows
 
 
@@ -153,4 +173,4 @@ def may_lack(block: Block) -> frozenset[str]:
     the models were trained so.
     """
     of_plateau = "plateau" in block.trajectories.inputs
-    return GOAL_INPUTS | (FORECAST_INPUTS.keys() if of_plateau else set())
+    return GOAL_INPUTS | ((FORECAST_INPUTS.keys() | PLAN_INPUTS) if of_plateau else set())

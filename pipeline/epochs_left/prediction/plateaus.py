@@ -5,12 +5,16 @@ for any network: the curve prior teaches it, and every real run is of a kind tha
 not seen. So what it is off by on simulated runs of networks, and on other curves of the prior,
 makes the intervals of any run: they hold for the one and for the other. What a row is compared with
 to tell whether it is like the data, ranges and reference, is both, as the intervals are.
+
+What is known of the learning rates may be those so far, and the schedule ahead besides: every row
+is there twice, with its plan and without, and the trees learn what to do when there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +24,14 @@ import pyarrow.compute as pc
 from sklearn.base import RegressorMixin
 from xgboost import XGBRegressor
 
+from epochs_left.arrays import BoolArray, IntArray
 from epochs_left.config import PoolSettings
 from epochs_left.dynamics.targets import LATEST_PLATEAU
 from epochs_left.errors import DataError
 from epochs_left.features import FEATURE_GROUPS
 from epochs_left.prediction.bundling import BundleFacts, bundle_of
 from epochs_left.prediction.intervals import Residuals, calibrated, interval_ends
-from epochs_left.prediction.pooling import (
+from epochs_left.prediction.pool import (
     LANDMARK,
     PRIOR,
     Fitted,
@@ -43,7 +48,7 @@ from epochs_left.regressors._boosting import BOOSTING
 from epochs_left.schema import TargetKind, View
 from epochs_left.seeding import Purpose
 from epochs_left.statistics.folds import grouped_folds
-from epochs_left.statistics.scales import SCALES, interval_scale
+from epochs_left.statistics.scales import SCALES, interval_around, interval_scale
 from epochs_left.storage.manifests import BundleManifest
 from epochs_left.trajectories import LOSS_INPUTS
 
@@ -59,9 +64,14 @@ def _median_trees(random_state: int) -> RegressorMixin:
 #: A plateau begins before the horizon: what is learnt is the share of the epochs ahead.
 SPEC = replace(REGRESSORS["xgboost"], scale="share_ahead", candidates=(), build=_median_trees)
 SCALE = interval_scale(SCALES[SPEC.scale])
-#: Feature groups beside those of the loss alone. Those with the learning rate itself are left out:
-#: the prior's says nothing of the pace.
-SCHEDULE_GROUPS = ("plateau_on_clock", "schedule_ahead", "schedule_kind")
+#: Feature groups beside those of the loss alone: of the learning rates so far, and of those ahead.
+#: Those with the learning rate itself are left out: the prior's says nothing of the pace.
+RATE_GROUPS = ("plateau_on_rates", "rates_so_far")
+PLAN_GROUPS = ("plateau_on_clock", "schedule_ahead", "schedule_kind")
+#: Features that only a schedule that is stated tells.
+PLAN_FEATURES = frozenset(name for key in PLAN_GROUPS for name in FEATURE_GROUPS[key].units)
+#: What a row was answered from where its rates are known and no schedule is; with one it is "all".
+RATES = "rates"
 #: Training material, as tables of predictions name it.
 PRIOR_ALONE = "the curve prior alone"
 #: Level of the intervals that are made without a family.
@@ -82,11 +92,21 @@ def plateau_examples(table: pa.Table, dictionary: Sequence[Mapping[str, Any]]) -
     wanted = {
         name
         for key, group in FEATURE_GROUPS.items()
-        if LOSS_INPUTS.issuperset(group.requires) or key in SCHEDULE_GROUPS
+        if LOSS_INPUTS.issuperset(group.requires) or key in (*RATE_GROUPS, *PLAN_GROUPS)
         for name in group.units
     }
     known = [entry for entry in dictionary if entry["name"] in wanted]
-    return pooled_examples(rows, known, len(rows), SPEC)
+    twice = pa.concat_tables([rows, _unplanned(rows)])
+    pool = pooled_examples(twice, known, len(twice), SPEC)
+    return replace(pool, keys=pool.keys.assign(planned=np.arange(len(twice)) < len(rows)))
+
+
+def _unplanned(rows: pa.Table) -> pa.Table:
+    """Return the rows as if no schedule were stated."""
+    unknown = pa.array(np.full(len(rows), np.nan, dtype=np.float32))
+    for name in sorted(PLAN_FEATURES & set(rows.column_names)):
+        rows = rows.set_column(rows.column_names.index(name), name, unknown)
+    return rows
 
 
 def fit_plateaus(
@@ -104,9 +124,10 @@ def fit_plateaus(
 
     Returns
     -------
-    Predictions of the drawn rows, and of those at `pooling.LANDMARK`, by models that have not seen
-    their curve, as `pooling.out_of_fold` has them, with an interval of `HELD_OUT_LEVEL` around
-    those of real runs that no run of their family has made; manifest and files of the bundle.
+    Predictions of the drawn rows, and of those at `pool.LANDMARK`, by models that have not seen
+    their curve, as `thresholds.out_of_fold` has them and from `RATES` besides, with an interval of
+    `HELD_OUT_LEVEL` around those of real runs that no run of their family has made; manifest and
+    files of the bundle.
 
     Raises
     ------
@@ -138,7 +159,11 @@ def fit_plateaus(
         ),
         root_seed,
     )
-    return pa.Table.from_pandas(pd.concat(parts), preserve_index=False), manifest, files
+    return (
+        pa.Table.from_pandas(_by_knowledge(pd.concat(parts)), preserve_index=False),
+        manifest,
+        files,
+    )
 
 
 def _unseen(
@@ -146,18 +171,27 @@ def _unseen(
 ) -> pd.DataFrame:
     """Return predictions of real runs by the models, and of the prior by those of other folds."""
     drawn = pool.examples.sampled | (pool.examples.elapsed == LANDMARK)
-    seed = estimator_seed(root_seed, Purpose.FOLDS)
-    tables = []
-    for rows in (np.flatnonzero(pool.family != PRIOR), np.flatnonzero(pool.family == PRIOR)):
-        folds = grouped_folds(pool.examples.lineage[rows], settings.folds, seed)
-        for number, (train, test) in enumerate(folds):
-            models = fitted
-            if pool.family[rows[0]] == PRIOR:
-                models = fit_pooled(pool, rows[train], SPEC, root_seed)
-            asked = rows[test][drawn[rows[test]]]
-            tables.append(predicted_rows(pool, asked, models, fold=number, material=PRIOR_ALONE))
+    synthetic = pool.family == PRIOR
+    predict = partial(predicted_rows, pool, material=PRIOR_ALONE)
+    tables = [
+        predict(rows[drawn[rows]], fitted, fold=number)
+        for number, (_, rows) in enumerate(_folds(pool, ~synthetic, settings, root_seed))
+    ]
+    for number, (train, rows) in enumerate(_folds(pool, synthetic, settings, root_seed)):
+        others = fit_pooled(pool, train, SPEC, root_seed)
+        tables.append(predict(rows[drawn[rows]], others, fold=number))
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
+
+
+def _folds(
+    pool: PoolExamples, among: BoolArray, settings: PoolSettings, root_seed: int
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Yield training and test rows by lineage, of some of the rows."""
+    rows = np.flatnonzero(among)
+    seed = estimator_seed(root_seed, Purpose.FOLDS)
+    for train, test in grouped_folds(pool.examples.lineage[rows], settings.folds, seed):
+        yield rows[train], rows[test]
 
 
 def _residuals(pool: PoolExamples, rows: pd.DataFrame, availability: str) -> Residuals:
@@ -197,10 +231,13 @@ def _held_out(
         others = calibrated(_residuals(pool, rows[~own], availability), root_seed, adaptive=True)
         X = pool.examples.inputs(availability)[index[own]]
         offsets = interval_ends(others, X, HELD_OUT_LEVEL)
-        now, ahead = pool.examples.elapsed[index[own]], pool.ahead[index[own]]
         predicted = rows["predicted"].to_numpy()[own]
-        value = SCALE.forward(predicted, now, ahead)
-        low, high = (SCALE.inverse(value + offset, now, ahead) for offset in offsets)
-        # As `Predictor.interval`: around the prediction at least.
-        bounds[:, own] = np.minimum(low, predicted), np.maximum(high, predicted)
+        bounds[:, own] = interval_around(predicted, offsets, SCALE, pool.ahead[index[own]])
     return rows.assign(lower=bounds[0], upper=bounds[1])
+
+
+def _by_knowledge(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by what they were answered from, those from the loss alone once."""
+    from_loss = rows["availability"] == "loss_only"
+    rows = rows.assign(availability=rows["availability"].mask(~from_loss & ~rows["planned"], RATES))
+    return rows[rows["planned"] | ~from_loss].drop(columns="planned")

@@ -17,7 +17,7 @@ from epochs_left.prediction.unlike import training_ranges
 from epochs_left.schema import View
 from epochs_left.statistics.conformal import centre_and_half_width, offsets_at
 from epochs_left.statistics.novelty import Novelty
-from epochs_left.statistics.scales import SCALES, Scale, interval_scale
+from epochs_left.statistics.scales import SCALES, Scale, interval_around, interval_scale
 from epochs_left.storage.bundles import (
     CONVERGES,
     REFERENCE,
@@ -199,16 +199,14 @@ class Predictor:
         complete, unlike, ahead
             As for `forecast`.
         """
-        scale, now = interval_scale(self.scale), np.zeros(len(remaining))
+        scale, (centre, half_width) = interval_scale(self.scale), spread
         widening = np.where(unlike, WIDENING, 1.0)
         all_inputs, loss_only = self.offsets["all"], self.offsets["loss_only"]
-        predicted, (centre, half_width) = scale.forward(remaining, now, ahead), spread
-        down = centre + np.where(complete, all_inputs[0], loss_only[0]) * half_width
-        up = centre + np.where(complete, all_inputs[1], loss_only[1]) * half_width
-        lower = scale.inverse(predicted + down * widening, now, ahead)
-        upper = scale.inverse(predicted + up * widening, now, ahead)
-        # An interval may lie beside a biased model's prediction: widening never hurts coverage.
-        lower, upper = np.minimum(lower, remaining), np.maximum(upper, remaining)
+        down, up = (
+            (centre + np.where(complete, *ends) * half_width) * widening
+            for ends in zip(all_inputs, loss_only, strict=True)
+        )
+        lower, upper = interval_around(remaining, (down, up), scale, ahead)
         return lower, upper if scale.bounded else np.where(np.isinf(up), np.nan, upper)
 
 

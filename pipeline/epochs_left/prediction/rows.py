@@ -11,7 +11,15 @@ import pyarrow as pa
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
 from epochs_left.errors import DataError
 from epochs_left.prediction.cells import UNNAMED, Column, Names
-from epochs_left.prediction.layout import LABELS, MEASURES, PARAMS, SETTINGS, Layout, OnBad
+from epochs_left.prediction.layout import (
+    LABELS,
+    MEASURES,
+    PARAMS,
+    RECORDED_LR,
+    SETTINGS,
+    Layout,
+    OnBad,
+)
 
 #: Above it a float64 no longer counts in ones.
 MAX_EPOCH = 2**53 - 1
@@ -159,17 +167,20 @@ class RowReader:
             else _column(batch, first_row, self.layout.written(name))
             for name in self.layout.known
         }
+        numbers = {
+            name: self._optional_numbers(name, column)
+            for name, column in known.items()
+            if name not in LABELS
+        }
+        if "lr" in known.keys() - self.layout.stated.keys():
+            numbers[RECORDED_LR] = numbers["lr"]
         rows = Rows(
             run=self._runs(batch, first_row),
             row=np.arange(first_row + 1, first_row + 1 + batch.num_rows),
             epoch=_epochs(_column(batch, first_row, self.layout.time)),
             loss=loss,
             measured=measured,
-            numbers={
-                name: self._optional_numbers(name, column)
-                for name, column in known.items()
-                if name not in LABELS
-            },
+            numbers=numbers,
             labels={
                 name: column.codes(self.label_names)
                 for name, column in known.items()
@@ -199,8 +210,6 @@ class RowReader:
             _refuse(column, bad, "a finite number")
         values = np.where(bad, np.nan, values)
         lowest = (MEASURES | SETTINGS)[name]
-        if name == "lr":
-            _refuse(column, values <= lowest, "a number above 0", "correct it")
         _refuse(column, values < lowest, f"a number from {lowest:g} on", "correct it")
         return values
 

@@ -36,7 +36,7 @@ DRAWN_WEIGHT = 3.0
 LABELS = ("optimizer", "activation", "architecture")
 
 #: Which inputs a prediction had: everything that the bundle knows, or the loss curve alone.
-AVAILABILITIES = ("all", "loss_only")
+AVAILABILITIES = ALL_INPUTS, LOSS_ONLY = "all", "loss_only"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -331,6 +331,8 @@ def _parts(layout: Layout) -> dict[str, str]:
 def missing(layout: Layout, predictor: Predictor) -> list[str]:
     """Return sentences on the inputs that a bundle asks for and a log does not have."""
     manifest = predictor.manifest
+    if manifest.of_plateaus:
+        return _missing_rates(layout)
     names = _missing_columns(layout, predictor.inputs)
     found = []
     if names:
@@ -345,6 +347,21 @@ def missing(layout: Layout, predictor: Predictor) -> list[str]:
             f"{manifest.bundle_id} (out_of_distribution), with wider intervals"
         )
     return found
+
+
+def _missing_rates(layout: Layout) -> list[str]:
+    """Return a sentence on the learning rates that a log does not tell."""
+    if "lr_schedule" in layout.known:
+        return []
+    if "lr" in layout.known and "lr" not in layout.stated:
+        return [
+            "without lr_schedule the predictor answers from the loss and the learning rates so far "
+            "(column lr): those to come are not known"
+        ]
+    return [
+        "without lr (a column with the learning rate of each epoch) or lr_schedule the predictor "
+        "answers from the loss alone, with wider intervals"
+    ]
 
 
 def _missing_columns(layout: Layout, inputs: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ from epochs_left.seeding import Purpose, generator, key_of
 from epochs_left.simulation.engine import EpochBlock, Outcomes, TrainingJob
 from epochs_left.workloads import Workload
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 #: Rows after which a block, and so a Parquet row group, is closed.
 BLOCK_ROWS = 1 << 18

@@ -9,11 +9,8 @@ from threadpoolctl import threadpool_limits
 from epochs_left.config import PoolSettings, parse_settings, root_seed_of
 from epochs_left.parallel import Progress
 from epochs_left.prediction.plateaus import fit_plateaus, plateau_examples
-from epochs_left.prediction.pooling import (
-    build_pooled_bundle,
-    out_of_fold,
-    pooled_examples,
-)
+from epochs_left.prediction.pool import pooled_examples
+from epochs_left.prediction.thresholds import SPEC, build_threshold_bundle, out_of_fold
 from epochs_left.prediction.training import require_distinct_curves
 from epochs_left.schema import TargetKind
 from epochs_left.stages._command import progress_of, sole_writer, stage_parser
@@ -55,9 +52,9 @@ def _write(
     dictionary = read_json(FEATURES / settings.families[0] / "features.json")
     hashes = {name: RunStore(RUNS / name).manifest["data_sha256"] for name in settings.families}
     of_loss = table.filter(pc.not_equal(table["target_kind"], TargetKind.PLATEAU.value))
-    pool = pooled_examples(of_loss, dictionary, settings.runs_per_family)
+    pool = pooled_examples(of_loss, dictionary, settings.runs_per_family, SPEC)
     predictions = out_of_fold(pool, settings, root_seed, jobs=jobs, progress=progress)
-    save_bundle(FOLDER / "threshold", *build_pooled_bundle(pool, predictions, hashes, root_seed))
+    save_bundle(FOLDER / "threshold", *build_threshold_bundle(pool, predictions, hashes, root_seed))
     plateaus = plateau_examples(table, dictionary)
     of_plateaus, manifest, files = fit_plateaus(plateaus, settings, hashes, root_seed)
     save_bundle(FOLDER / "plateau", manifest, files)

@@ -133,3 +133,31 @@ def interval_scale(scale: Scale) -> Scale:
     the regressor's own, on which both ends of an interval stay within it.
     """
     return scale if scale.bounded else SCALES["log"]
+
+
+def interval_around(
+    remaining: FloatArray,
+    offsets: tuple[FloatArray, FloatArray],
+    scale: Scale,
+    ahead: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the ends of intervals around predictions, each of shape ``(n,)``.
+
+    Offsets may put an interval beside a biased model's prediction; it is made wider then until it
+    holds it, which never hurts coverage.
+
+    Parameters
+    ----------
+    remaining
+        Predicted epochs, shape ``(n,)``.
+    offsets
+        From the prediction to the lower and to the upper end, on the scale, ``(n,)`` each.
+    scale
+        From `interval_scale`; values on it do not depend on the epochs elapsed.
+    ahead
+        Epochs until the horizon, shape ``(n,)``, for a scale that is bounded.
+    """
+    now = np.zeros(len(remaining))
+    value = scale.forward(remaining, now, ahead)
+    low, high = (scale.inverse(value + offset, now, ahead) for offset in offsets)
+    return np.minimum(low, remaining), np.maximum(high, remaining)

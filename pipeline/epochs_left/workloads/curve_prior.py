@@ -20,7 +20,7 @@ import pyarrow as pa
 from epochs_left.arrays import FloatArray
 from epochs_left.config import check_range
 from epochs_left.dynamics.curve_prior import NOISE_BASES
-from epochs_left.dynamics.schedules import SCHEDULES
+from epochs_left.dynamics.schedules import SCHEDULES, own_steps
 from epochs_left.schema import Outcome
 from epochs_left.seeding import Scalar, content_id
 from epochs_left.workloads import Source, TaskData, Tensor, workload
@@ -39,7 +39,7 @@ OPTIMIZERS = ("sgd", "momentum")
 
 _LOG_UNIFORM = (
     *("max_epochs", "lr", "momentum", "steps_per_epoch", "modes", "hit_share", "first_drop"),
-    *("noise_floor", "floor", "scale", "noise"),
+    *("own_steps_factor", "noise_floor", "noise_pace", "floor", "scale", "noise"),
 )
 _UNIFORM = ("eigenvalue_power", "excess_power", "plateau_end", "noise_memory")
 _BELOW_ONE = ("momentum", "hit_share", "plateau_end", "noise_memory")
@@ -57,6 +57,8 @@ class CurvePriorSettings:
     momentum: tuple[float, ...]
     lr: tuple[float, ...]
     lr_schedules: Mapping[str, float]
+    own_steps_share: float
+    own_steps_factor: tuple[float, ...]
     steps_per_epoch: tuple[float, ...]
     modes: tuple[float, ...]
     eigenvalue_power: tuple[float, ...]
@@ -67,6 +69,8 @@ class CurvePriorSettings:
     first_drop_share: float
     first_drop: tuple[float, ...]
     noise_floor: tuple[float, ...]
+    noise_pace: tuple[float, ...]
+    averaged_share: float
     floor: tuple[float, ...]
     scale: tuple[float, ...]
     noise: tuple[float, ...]
@@ -79,6 +83,8 @@ class CurvePriorSettings:
         check_range("runs_per_lineage", self.runs_per_lineage, 1, 1_000)
         check_range("runs_per_shard", self.runs_per_shard, 1, 1_000_000)
         check_range("plateau_share", self.plateau_share, 0, 1)
+        check_range("own_steps_share", self.own_steps_share, 0, 1)
+        check_range("averaged_share", self.averaged_share, 0, 1)
         check_range("first_drop_share", self.first_drop_share, 0, 1)
         check_weights("optimizers", self.optimizers, OPTIMIZERS)
         check_weights("lr_schedules", self.lr_schedules, SCHEDULES)
@@ -113,7 +119,7 @@ class CurvePrior:
         """
         per_lineage = settings.runs_per_lineage
         lineages, runs = lineage_points(
-            settings.runs, per_lineage, (7, 14), root_seed, stream=zlib.crc32(self.name.encode())
+            settings.runs, per_lineage, (7, 22), root_seed, stream=zlib.crc32(self.name.encode())
         )
         return table_of(
             _run(settings, root_seed, lineages[i // per_lineage], runs[i], i)
@@ -158,7 +164,8 @@ def _run(
     start = _start(settings, lineage_point, index // settings.runs_per_lineage)
     training = {
         **_training(settings, run_point[:6]),
-        **_course(settings, run_point[6:]),
+        "lr_schedule": _schedule(settings, run_point[3], run_point[16:]),
+        **_course(settings, run_point[6:16]),
         "order_seed": index,
         "epsilon": 0.0,  # never met: a curve goes on to its horizon
         "delta": 0.0,
@@ -197,11 +204,19 @@ def _training(settings: CurvePriorSettings, point: FloatArray) -> dict[str, Scal
         "weight_decay": 0.0,
         "weight_decay_mode": "none",
         "lr": log_uniform(point[2], settings.lr),
-        "lr_schedule": choose(settings.lr_schedules, point[3]),
         "max_epochs": round(log_uniform(point[4], settings.max_epochs)),
         "batch_size": 1,  # with noise in every step, s of them an epoch
         "n_examples": round(log_uniform(point[5], settings.steps_per_epoch)),
     }
+
+
+def _schedule(settings: CurvePriorSettings, kind: float, point: FloatArray) -> str:
+    """Return the name of a schedule; a share of the steps has one to three drops of its own."""
+    name = choose(settings.lr_schedules, kind)
+    if name != "step" or point[0] >= settings.own_steps_share:
+        return name
+    shares = point[3 : 4 + int(3 * point[1])]
+    return own_steps(np.clip(shares, 0.02, 0.98), log_uniform(point[2], settings.own_steps_factor))
 
 
 def _course(settings: CurvePriorSettings, point: FloatArray) -> dict[str, Scalar]:
@@ -215,6 +230,8 @@ def _course(settings: CurvePriorSettings, point: FloatArray) -> dict[str, Scalar
         "noise": log_uniform(point[5], settings.noise),
         "noise_memory": _uniform(point[6], settings.noise_memory),
         "noise_base": choose(settings.noise_bases, point[7]),
+        "noise_pace": log_uniform(point[8], settings.noise_pace),
+        "averaged": bool(point[9] < settings.averaged_share),
     }
 
 
