@@ -31,7 +31,7 @@ def time_on_clock(planned: FloatArray, epoch: FloatArray) -> FloatArray:
     passes = np.nan_to_num(epoch)
     index = np.clip(passes, 0, n_known).astype(np.int64)
     beyond = np.maximum(passes - n_known, 0.0)
-    time: FloatArray = _at(total, index) + beyond * _last_rate(planned)
+    time: FloatArray = _at(total, index) + beyond * _last_rate(planned, n_known)
     return time
 
 
@@ -44,7 +44,7 @@ def epochs_until(planned: FloatArray, clock: FloatArray) -> FloatArray:
     reached = _first_at_least(total, n_known, clock)
     end = np.clip(reached, 1, n_known)
     at_end, before = _at(total, end), _at(total, np.maximum(end - 1, 0))
-    pace = np.where(reached > n_known, _last_rate(planned), at_end - before)
+    pace = np.where(reached > n_known, _last_rate(planned, n_known), at_end - before)
     with np.errstate(divide="ignore", invalid="ignore"):
         epochs = end - (at_end - clock) / pace
     return np.where(reached > 0, epochs, 0.0)
@@ -101,16 +101,17 @@ def _at(values: FloatArray, index: IntArray) -> FloatArray:
 
 def _cumulative(planned: FloatArray) -> FloatArray:
     """Return S after 0, 1, ... H passes, shape ``(R, H + 1)``; it stands still where NaN."""
-    rates = np.nan_to_num(planned)
-    return np.concatenate([np.zeros((len(planned), 1)), np.cumsum(rates, axis=1)], axis=1)
+    total = np.zeros((len(planned), planned.shape[1] + 1))
+    np.cumsum(np.where(np.isnan(planned), 0.0, planned), axis=1, out=total[:, 1:])
+    return total
 
 
 def _n_known(planned: FloatArray) -> IntArray:
     """Return the passes that are planned, shape ``(R, 1)``."""
-    known: IntArray = (~np.isnan(planned)).sum(axis=1, keepdims=True)
+    known: IntArray = np.count_nonzero(~np.isnan(planned), axis=1, keepdims=True)
     return known
 
 
-def _last_rate(planned: FloatArray) -> FloatArray:
-    """Return the last learning rate that is known, shape ``(R, 1)``."""
-    return rate_in_force(planned, _n_known(planned))
+def _last_rate(planned: FloatArray, n_known: IntArray) -> FloatArray:
+    """Return the last learning rate that is known, 0 without one, shape ``(R, 1)``."""
+    return np.nan_to_num(_at(planned, np.maximum(n_known - 1, 0)))

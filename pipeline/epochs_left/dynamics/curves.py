@@ -23,7 +23,7 @@ def safe_log(values: FloatArray) -> FloatArray:
     """Return the natural log within ``+-LOG_LIMIT``; NaN and infinity count as diverged, +limit."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(values)
-    bounded: FloatArray = np.clip(np.nan_to_num(logs, nan=LOG_LIMIT), -LOG_LIMIT, LOG_LIMIT)
+    bounded: FloatArray = np.maximum(np.fmin(logs, LOG_LIMIT), -LOG_LIMIT)
     return bounded
 
 

@@ -43,6 +43,8 @@ def _card(store: RunStore) -> dict[str, Any]:
     runs: pd.DataFrame = store.runs().to_pandas()
     full = runs["batch_size"] == runs["n_examples"]
     runs["batch"] = runs["batch_size"].astype(str).mask(full, "full")
+    # Steps of one's own (`step:0.3,0.6x0.2`) are hardly twice the same.
+    runs["lr_schedule"] = runs["lr_schedule"].str.replace(r":.*", " of its own", regex=True)
     converged = runs.loc[runs["outcome"] == Outcome.CONVERGED.value, "outcome_epoch"]
     quantiles = converged.quantile(list(_QUANTILES)) if len(converged) else pd.Series(dtype=float)
     return {
