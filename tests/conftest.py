@@ -72,7 +72,7 @@ SMALL: dict[str, Any] = {
         "valid_examples": 4,
         "epsilon": {"python_topics": 3.8},
     },
-    "curve_prior": {"runs": 40, "runs_per_shard": 20, "max_epochs": [10, 30]},
+    "curve_prior": {"runs": 80, "runs_per_shard": 20, "max_epochs": [10, 30]},
     "featurize": {"epochs_per_run": 5},
     "branch": {"states": 3, "branches": 3},
     "pool": {"families": ["neuron", "curve_prior"], "runs_per_family": 40, "folds": 2},

@@ -133,3 +133,10 @@ def test_rows_that_have_no_interval_or_no_end_are_not_scored(seed: int) -> None:
 def test_without_intervals_there_is_no_result() -> None:
     assert entries(None) == []
     assert entries(table(0).drop(columns=["lower", "upper"])) == []
+
+
+def test_plateaus_that_no_run_reaches_have_no_score() -> None:
+    entry = only(table(0).assign(converged=False, remaining=np.nan))
+    assert (entry["sooner"], entry["later"], entry["log_width"]) == (None, None, None)
+    assert entry["coverage"]["estimate"] is None
+    assert entry["share_reached"] == 0

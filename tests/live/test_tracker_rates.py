@@ -1,4 +1,4 @@
-"""A tracker that is told the learning rate of each epoch (6 s)."""
+"""A tracker that is told the learning rate of each epoch (10 s)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ GOAL: dict[str, Any] = {"plateau": 0.02, "horizon": 60}
 SAID: dict[str, dict[str, Any]] = {
     "nothing": {},
     "a base rate": {"lr": 0.1},
+    "a schedule alone": {"lr_schedule": "cosine"},
     "a schedule": {"lr": 0.1, "lr_schedule": "cosine"},
     "steps of one's own": {"lr": 0.1, "lr_schedule": "step:0.3,0.6x0.2"},
 }
@@ -100,6 +101,19 @@ def test_a_rate_that_was_not_told_is_a_missing_cell(of_rates: Predictor, seed: i
     assert_alike(without, answered(log.drop(columns="lr")))
     none = told(log.assign(lr=None), of_rates)
     pd.testing.assert_frame_equal(as_table(none), as_table(without))
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_on_a_grid_rates_and_plan_are_those_of_its_points(of_rates: Predictor, said: str) -> None:
+    """An even curve in another unit, of which an epoch is no whole number."""
+    log = log_of(0)
+    goal = {**GOAL, "horizon": 90.0}
+    tracker = EtaTracker(**goal, model_bundle=of_rates, **SAID[said])
+    live = told(log.assign(epoch=1.5 * log["epoch"]), of_rates, tracker=tracker)
+    labels = {name: value for name, value in SAID[said].items() if name != "lr"}
+    expected = 1.5 * answered(log.assign(**labels))["epochs_remaining"]
+    found = [eta.epochs_remaining for eta in live]
+    np.testing.assert_allclose(np.array(found, dtype=float), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -244,3 +244,34 @@ def test_a_changing_rate_is_odd_to_those_alone_that_take_it_for_constant(aim: Ai
         )
     assert odd not in block_of(log, aim=aim, predictor=plans).flags
     assert odd in block_of(scheduled, aim=aim, predictor=plans).flags
+
+
+@pytest.mark.parametrize("first", [0.0, np.nan])
+@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_epoch_0_says_of_a_rate_is_that_of_the_first_pass(
+    seed: int, name: str, first: float
+) -> None:
+    """It ends none: an evaluation before training has no rate, or 0."""
+    whole = log_of(seed, **SAID[name])
+    log = whole.assign(lr=np.r_[first, whole["lr"][1:]])
+    np.testing.assert_allclose(ratios(in_force(log)), ratios(in_force(whole)), rtol=1e-12)
+    found, expected = (answered(each)["epochs_remaining"][1:] for each in (log, whole))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schedule_that_is_recorded_is_the_recorded_one(name: str) -> None:
+    """Whatever the log's first rate is of its base one: a twenty-fifth, or 0."""
+    recorded = planned(name, 0.3, np.arange(41))
+    log = log_of(0, lr=recorded, lr_schedule=name)
+    np.testing.assert_allclose(in_force(log), recorded, rtol=1e-12)
+    warm = np.r_[0.0, 0.0, 0.0, 0.01, recorded[4:]]
+    found = in_force(log_of(0, lr=warm, lr_schedule=name))
+    np.testing.assert_allclose(found, warm, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["STEP:0.3X0.2", " step:.4 ", "Cosine"])
+def test_the_case_of_a_schedule_never_matters(name: str) -> None:
+    plain, shouted = (log_of(0, lr_schedule=each) for each in (name.strip().lower(), name))
+    pd.testing.assert_frame_equal(answered(shouted), answered(plain), check_exact=True)

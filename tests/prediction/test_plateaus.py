@@ -1,4 +1,4 @@
-"""The predictor of plateaus: taught by synthetic curves alone, measured on real runs (50 s)."""
+"""The predictor of plateaus: taught by synthetic curves alone, measured on real runs (55 s)."""
 
 from __future__ import annotations
 

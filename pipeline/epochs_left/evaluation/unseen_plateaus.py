@@ -11,7 +11,7 @@ from epochs_left.evaluation import ALL, result
 from epochs_left.evaluation.context import EvaluationContext
 from epochs_left.evaluation.pooled import scores_of
 from epochs_left.prediction.plateaus import HELD_OUT_LEVEL
-from epochs_left.statistics.bootstrap import bootstrap_sums
+from epochs_left.statistics.bootstrap import Estimate, bootstrap_sums
 from epochs_left.statistics.folds import run_weights
 from epochs_left.statistics.plain import entry_of, finite
 from epochs_left.statistics.scores import covered, log_width, mean, mean_sums
@@ -39,6 +39,10 @@ def _scores(context: EvaluationContext, rows: pd.DataFrame) -> dict[str, Any]:
     actual, lower, upper = (
         scored[name].to_numpy(float) for name in ("remaining", "lower", "upper")
     )
+    if scored.empty:
+        unknown = dict.fromkeys(("sooner", "later", "log_width"))
+        none = entry_of(Estimate(np.nan, None))
+        return {**scores_of(context, rows), "level": HELD_OUT_LEVEL, **unknown, "coverage": none}
     weight = run_weights(scored["run_id"].to_numpy(str))
     sums = mean_sums(covered(actual, lower, upper), scored["lineage_id"].to_numpy(str), weight)
     coverage = bootstrap_sums(

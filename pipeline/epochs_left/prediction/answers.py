@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from epochs_left.arrays import BoolArray, FloatArray, IntArray
-from epochs_left.dynamics.schedules import SCHEDULES
+from epochs_left.dynamics.schedules import is_schedule
 from epochs_left.prediction.aims import Aim
 from epochs_left.prediction.assemble import blocks
 from epochs_left.prediction.histories import (
@@ -217,9 +217,13 @@ def _without_model(past: Histories, aim: Aim) -> _Draft:
 
 def known_spelling(names: Sequence[str], predictor: Predictor) -> list[str]:
     """Return names in the spelling of the training data where only the case differs."""
-    vocabulary = [*SCHEDULES, *chain.from_iterable(predictor.manifest.vocabulary.values())]
+    vocabulary = chain.from_iterable(predictor.manifest.vocabulary.values())
     known = {name.lower(): name for name in vocabulary}
-    return [known.get(name.strip().lower(), name) for name in names]
+    plain = [name.strip().lower() for name in names]
+    return [
+        lower if is_schedule(lower) else known.get(lower, name)
+        for name, lower in zip(names, plain, strict=True)
+    ]
 
 
 def _predict(cells: Measured, predictor: Predictor, draft: _Draft) -> None:

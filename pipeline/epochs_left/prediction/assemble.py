@@ -266,17 +266,23 @@ def _in_force(
 ) -> dict[str, FloatArray]:
     """Return the learning rate of the pass that each epoch ends, where log or plan say it.
 
-    What is recorded goes before the plan from the epoch on at which it first changes: until then it
-    may be the base rate, repeated.
+    What is recorded goes before the plan from the epoch on at which it first changes, or is 0:
+    until then it may be the base rate, repeated. The plan begins where the record does: its base
+    may be of another unit, or not known. Epoch 0 ends no pass, and what it says of a rate, 0 or
+    nothing, is that of the first one.
     """
     recorded = taken.numbers.get(RECORDED_LR)
     rates = np.full(epoch.shape, np.nan) if recorded is None else pad(recorded, lengths)
+    rates[:, 0] = np.where(rates[:, 0] > 0, rates[:, 0], rates[:, 1])
     if "planned_lr" in settings:
         planned = settings["planned_lr"]
         unplanned = np.isnan(planned[:, :1])
-        changed = np.logical_or.accumulate(_differs(rates, rates[:, :1]), axis=1)
+        first = rates[:, :1]
+        told = np.logical_or.accumulate(_differs(rates, first) | (rates == 0), axis=1)
         of_plan = rate_in_force(planned, np.maximum(np.nan_to_num(epoch) - 1, 0))
-        rates = np.where(changed | unplanned, rates, of_plan)
+        both = (first > 0) & (of_plan[:, :1] > 0)
+        unit = np.divide(first, of_plan[:, :1], out=np.ones_like(first), where=both)
+        rates = np.where(told | unplanned, rates, unit * of_plan)
     return {} if np.isnan(rates).all() else {"lr_in_force": rates}
 
 
