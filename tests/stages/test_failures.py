@@ -96,7 +96,7 @@ def test_damaged_features_are_found(pipeline_folder: Path, folder: Path, fail: F
         shutil.copytree(pipeline_folder / name, folder / name)
     path = folder / "features" / "neuron" / "examples.parquet"
     data = bytearray(path.read_bytes())
-    for place in range(len(data) // 10, len(data) - len(data) // 10, len(data) // 30):
+    for place in range(len(data) // 10, len(data) - len(data) // 10, len(data) // 120):
         data[place] ^= 0x01  # a stage reads the columns that it needs, and finds damage there
     path.write_bytes(data)
     code, text = fail("fit", "linear_models", "--jobs", "1")
