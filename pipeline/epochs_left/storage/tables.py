@@ -169,7 +169,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> IntegrityError:
-    return IntegrityError(f"{path} is damaged: {error}; make it again with `dvc repro`", path)
+    found = " ".join(str(error).split())  # pyarrow may say it in several lines
+    return IntegrityError(f"{path} is damaged: {found}; make it again with `dvc repro`", path)
 
 
 def _missing(path: Path, error: OSError) -> InputOutputError:
